@@ -1,0 +1,351 @@
+"""Every setting of Crossdock, read once from the environment.
+
+Nothing else in the product reads the environment. This module checks each value by itself and the
+rules between values; it opens no database and makes no file (that is `hub/secret_file.py`).
+"""
+
+import dataclasses
+import difflib
+import ipaddress
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from hub import setting_values as values
+
+PREFIX = "CROSSDOCK_"
+
+# What the tests, the demo and the worker's child processes say to each other. No settings of the hub.
+NOT_SETTINGS = re.compile(r"CROSSDOCK_(TEST_.*|REQUIRE_PEERS|TASK_.*|LEASE_.*)")
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The message names the key, what is wrong with it, and a value that works."""
+
+    def __init__(self, key: str, problem: str, example: str) -> None:
+        super().__init__(f"{key} {problem}; for example {key}={example}")
+        self.key = key
+        self.problem = problem
+        self.example = example
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One documented setting: the field it fills and the variable it comes from."""
+
+    name: str
+    variable: str
+    doc: str
+    default: str
+    example: str
+    secret: bool
+    parse: Callable[[str], Any]
+
+
+def _setting(
+    doc: str,
+    *,
+    parse: Callable[[str], Any],
+    default: Any = None,
+    default_text: str | None = None,
+    example: str,
+    secret: bool = False,
+) -> Any:
+    shown = default_text if default_text is not None else ("" if default in (None, ()) else str(default))
+    meta = {"doc": doc, "parse": parse, "default_text": shown, "example": example, "secret": secret}
+    return field(default=default, metadata=meta, repr=not secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an operator decides. Every field documents itself; the README's table is made from here."""
+
+    database_url: str = _setting(
+        "Where everything is kept: `sqlite:///FILE` (a relative FILE is in the working directory) "
+        "or `postgresql://…`. Several hubs may share one PostgreSQL database.",
+        parse=values.database,
+        default="sqlite:///crossdock.db",
+        example="postgresql://crossdock@db.internal/crossdock",
+    )
+    host: str = _setting(
+        "Address to listen on. Any but loopback also needs `CROSSDOCK_SECRET_KEY` and an https "
+        "`CROSSDOCK_PUBLIC_URL`.",
+        parse=values.text,
+        default="127.0.0.1",
+        example="0.0.0.0",  # noqa: S104 - an example to read, never a default
+    )
+    port: int = _setting(
+        "Port to listen on; 0 takes a free one and prints it.",
+        parse=values.port,
+        default=8080,
+        example="8080",
+    )
+    public_url: str | None = _setting(
+        "The address by which others reach this hub; links, cards and tokens carry it. May end in a path.",
+        parse=values.web_address,
+        default_text="http://HOST:PORT",
+        example="https://hub.example.com",
+    )
+    secret_key: str | None = _setting(
+        "At least 32 bytes. All keys of the hub are derived from it; the same for every replica.",
+        parse=values.secret_key,
+        default_text="a file `crossdock.secret`, made at first start with mode 0600, beside the database",
+        example="$(openssl rand -base64 48)",
+        secret=True,
+    )
+    secret_key_previous: str | None = _setting(
+        "The secret before the last change: still read, never written.",
+        parse=values.secret_key,
+        example="$(cat old.secret)",
+        secret=True,
+    )
+    admin_api_key: str | None = _setting(
+        "An admin key of at least 24 characters that always works, besides the keys in the database.",
+        parse=values.admin_key,
+        default_text="made at first start and shown once",
+        example="$(openssl rand -base64 32)",
+        secret=True,
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "Further `Host` names to answer to, separated by commas.",
+        parse=values.items,
+        default=(),
+        default_text="the public address, and loopback",
+        example="hub.internal,hub.internal:8080",
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        "Further web origins whose pages may call the hub, separated by commas.",
+        parse=values.origins,
+        default=(),
+        default_text="the hub's own",
+        example="https://app.example.com",
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        "Addresses or networks whose `X-Forwarded-*` headers are believed, separated by commas.",
+        parse=values.networks,
+        default=(),
+        default_text="none",
+        example="10.0.0.0/8",
+    )
+    outbound_allow: tuple[str, ...] = _setting(
+        "Hosts, `host:port` or networks that the hub may call though they are private or plain http, "
+        "separated by commas.",
+        parse=values.items,
+        default=(),
+        default_text="none",
+        example="10.0.0.7,tools.internal:9000",
+    )
+    allow_http: bool = _setting(
+        "1 lets a hub that listens beyond loopback have a plain http public address.",
+        parse=values.flag,
+        default=False,
+        default_text="0",
+        example="1",
+    )
+    cookies: bool = _setting(
+        "1 lets `POST /api/v1/auth/token` also start a cookie session, for pages in a browser.",
+        parse=values.flag,
+        default=False,
+        default_text="0",
+        example="1",
+    )
+    drain_seconds: float = _setting(
+        "How long a stopping hub waits for requests in flight before it closes them.",
+        parse=values.seconds,
+        default=25.0,
+        default_text="25",
+        example="25",
+    )
+    log_level: str = _setting(
+        "`debug`, `info`, `warning` or `error`.",
+        parse=values.level,
+        default="INFO",
+        default_text="info",
+        example="debug",
+    )
+    log_format: str = _setting(
+        "`text` for people, `json` for collectors.", parse=values.log_format, default="text", example="json"
+    )
+    a2a_blocking_seconds: float | None = _setting(
+        "Caps how long a blocking A2A send waits; after that the task comes back in its present state.",
+        parse=values.seconds,
+        default_text="as long as the caller does",
+        example="60",
+    )
+    retention_days: int | None = _setting(
+        "Finished tasks and their events are removed after so many days.",
+        parse=values.days,
+        default_text="kept for ever",
+        example="30",
+    )
+    url: str | None = _setting(
+        "For the programs that call a hub (`crossdock worker`, the client): where it is.",
+        parse=values.web_address,
+        default_text="http://127.0.0.1:8080",
+        example="https://hub.example.com",
+    )
+    api_key: str | None = _setting(
+        "For the programs that call a hub: the key to call it with.",
+        parse=values.text,
+        example="$(cat agent.key)",
+        secret=True,
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings that `environ` has; the others keep their defaults. An empty value is no value.
+
+        Raises:
+            SettingsError: a value cannot be used, or a secret is given twice, or its file cannot be read.
+        """
+        given: dict[str, Any] = {}
+        for setting in documented():
+            value = _value(setting, environ)
+            if value is None:
+                continue
+            try:
+                given[setting.name] = setting.parse(value)
+            except values.BadValue as bad:
+                raise SettingsError(setting.variable, str(bad), setting.example) from None
+        return cls(**given)
+
+    def with_flags(self, **flags: str | None) -> Self:
+        """The same settings with what the command line says instead; None leaves a field as it is.
+
+        Raises:
+            SettingsError: a flag's value cannot be used.
+        """
+        by_name = {setting.name: setting for setting in documented()}
+        changed: dict[str, Any] = {}
+        for name, value in flags.items():
+            if value is None:
+                continue
+            try:
+                changed[name] = by_name[name].parse(value)
+            except values.BadValue as bad:
+                raise SettingsError(by_name[name].variable, str(bad), by_name[name].example) from None
+        return dataclasses.replace(self, **changed)
+
+    @property
+    def database_path(self) -> Path | None:
+        """The SQLite file, or None on PostgreSQL."""
+        if not self.database_url.startswith("sqlite:///"):
+            return None
+        return Path(self.database_url.removeprefix("sqlite:///")).absolute()
+
+    @property
+    def secret_path(self) -> Path:
+        """Where the secret is when no setting brings it: beside the database, else the working directory."""
+        beside = self.database_path
+        return (beside.parent if beside else Path.cwd()) / "crossdock.secret"
+
+    @property
+    def binds_loopback(self) -> bool:
+        """Whether only this machine can reach the hub."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def address(self, port: int | None = None) -> str:
+        """The hub's public address, without a trailing slash; `port` is the one really taken."""
+        if self.public_url is not None:
+            return self.public_url
+        host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
+        return f"http://{host}:{self.port if port is None else port}"
+
+    def check_binding(self, *, demo: bool = False) -> None:
+        """Refuse to be reachable from elsewhere on settings that are only good for one's own machine.
+
+        Raises:
+            SettingsError: the host is not loopback, and the secret is the automatic one, the public
+                address is missing or plain http, a key is the published example, or `demo` is on.
+        """
+        if self.binds_loopback:
+            return
+        if demo:
+            raise SettingsError(
+                "CROSSDOCK_HOST", "must be loopback for --demo, whose keys are shown", "127.0.0.1"
+            )
+        by_name = {setting.name: setting for setting in documented()}
+        beyond = f"must be set when CROSSDOCK_HOST is {self.host}"
+        if self.secret_key is None:
+            raise SettingsError("CROSSDOCK_SECRET_KEY", beyond, by_name["secret_key"].example)
+        for name in ("secret_key", "admin_api_key"):
+            if getattr(self, name) == by_name[name].example:
+                raise SettingsError(
+                    by_name[name].variable, "is the example that everybody can read", by_name[name].example
+                )
+        if self.public_url is None:
+            raise SettingsError("CROSSDOCK_PUBLIC_URL", beyond, by_name["public_url"].example)
+        if not self.public_url.startswith("https://") and not self.allow_http:
+            raise SettingsError(
+                "CROSSDOCK_PUBLIC_URL",
+                f"must be https when CROSSDOCK_HOST is {self.host} (or set CROSSDOCK_ALLOW_HTTP=1)",
+                by_name["public_url"].example,
+            )
+
+    @property
+    def logging_level(self) -> int:
+        """`log_level` as the standard library counts it."""
+        return logging.getLevelNamesMapping()[self.log_level]
+
+
+def documented() -> Sequence[Setting]:
+    """Every setting, in the order of the documentation."""
+    return [
+        Setting(
+            name=f.name,
+            variable=PREFIX + f.name.upper(),
+            doc=f.metadata["doc"],
+            default=f.metadata["default_text"],
+            example=f.metadata["example"],
+            secret=f.metadata["secret"],
+            parse=f.metadata["parse"],
+        )
+        for f in dataclasses.fields(Settings)
+    ]
+
+
+def unknown(environ: Mapping[str, str]) -> Sequence[str]:
+    """One warning for each `CROSSDOCK_*` variable that nobody reads, with the nearest name that exists."""
+    known = {name for setting in documented() for name in _variables(setting)}
+    warnings = []
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in known or NOT_SETTINGS.fullmatch(name):
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        hint = f"did you mean {nearest[0]}?" if nearest else "no setting has a name like it"
+        warnings.append(f"{name} is not a setting; {hint}")
+    return warnings
+
+
+def _variables(setting: Setting) -> Sequence[str]:
+    return [setting.variable, f"{setting.variable}_FILE"] if setting.secret else [setting.variable]
+
+
+def _value(setting: Setting, environ: Mapping[str, str]) -> str | None:
+    direct = environ.get(setting.variable, "").strip()
+    from_file = environ.get(f"{setting.variable}_FILE", "").strip() if setting.secret else ""
+    if direct and from_file:
+        raise SettingsError(
+            setting.variable, f"is given twice, also as {setting.variable}_FILE", setting.example
+        )
+    if not from_file:
+        return direct or None
+    try:
+        content = Path(from_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as failure:
+        raise SettingsError(
+            f"{setting.variable}_FILE", f"cannot be read: {failure}", "/run/secrets/crossdock"
+        ) from failure
+    if not content:
+        raise SettingsError(
+            f"{setting.variable}_FILE", f"names an empty file, {from_file}", "/run/secrets/crossdock"
+        )
+    return content
