@@ -35,7 +35,7 @@ class MigrationError(Exception):
 
 
 class DatabaseUnreachable(MigrationError):
-    """No connection could be made."""
+    """The database cannot be opened, reached or written, or is none."""
 
 
 class DatabaseTooNew(MigrationError):
@@ -210,8 +210,8 @@ def _run_sqlite(path: Path, work: Callable[[sa.Connection], T], alone: bool) -> 
     try:
         with engine.begin() as connection:
             return work(connection)
-    except (sa.exc.OperationalError, sqlite3.OperationalError, sa.exc.DatabaseError) as failure:
-        raise DatabaseUnreachable(f"{path}: {failure.__cause__ or failure}") from failure
+    except sa.exc.DBAPIError as failure:
+        raise _explained(failure, str(path)) from failure
     finally:
         engine.dispose()
 
@@ -230,12 +230,28 @@ async def _run_postgres(url: str, work: Callable[[sa.Connection], T], alone: boo
             if alone:
                 await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:id)"), {"id": LOCK_ID})
             return await connection.run_sync(work)
-    except (
-        OSError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.InvalidCatalogNameError,
-    ) as failure:
-        raise DatabaseUnreachable(str(failure) or type(failure).__name__) from failure
+    except sa.exc.DBAPIError as failure:
+        raise _explained(failure, "PostgreSQL") from failure
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:  # from `connect`, unwrapped
+        raise DatabaseUnreachable(f"PostgreSQL: {str(failure) or type(failure).__name__}") from failure
     finally:
         await engine.dispose()
+
+
+def _explained(failure: sa.exc.DBAPIError, where: str) -> MigrationError:
+    cause = failure.orig
+    message = f"{where}: {cause.__cause__ or cause}" if cause is not None else f"{where}: {failure}"
+    # SQLite has no class of its own for "unable to open", "locked" and "is not a database".
+    unreachable = failure.statement is None or (isinstance(cause, sqlite3.Error) and _is_access(cause))
+    return DatabaseUnreachable(message) if unreachable else MigrationError(message)
+
+
+def _is_access(failure: sqlite3.Error) -> bool:
+    return failure.sqlite_errorcode & 0xFF in {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }

@@ -43,6 +43,8 @@ def main(title: str) -> Path:
     history = list(migrate.scripts().walk_revisions())
     previous = history[0].revision if history else None
     version = f"{len(history) + 1:04}"
+    for table in METADATA.tables.values():
+        _say_what_numbers_itself(table)
     with tempfile.TemporaryDirectory() as scratch:
         database = Path(scratch) / "scratch.db"
         if history:
@@ -66,6 +68,13 @@ def main(title: str) -> Path:
     path = Path(__file__).parent / "versions" / f"v{version}_{name}.py"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _say_what_numbers_itself(table: sa.Table) -> None:
+    # A default in Python stops a key from numbering itself, but the draft does not repeat such defaults.
+    for column in table.primary_key.columns:
+        if column.default is not None:
+            column.autoincrement = False
 
 
 def _render_type(kind: str, value: Any, _: Any) -> str | bool:

@@ -224,7 +224,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "event_head",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("pos", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         postgresql_with={"fillfactor": 10},
