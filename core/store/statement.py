@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 
-CALLER_BINDS = frozenset({"caller_tenant", "caller_principal", "caller_operator"})
+CALLER_BINDS = frozenset({"caller_tenant", "caller_principal", "caller_operator", "caller_wide"})
 """Bind names that every transaction fills in from its caller."""
 
 DIALECTS: Mapping[str, sa.Dialect] = {

@@ -1,14 +1,16 @@
 """What a command sees of the database: one transaction. The two engines subclass `Tx`; nothing here does I/O."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from core.caller import Caller
 from core.store.clock import IdSource
 from core.store.statement import Query, Row, Statement
+
+M = TypeVar("M")
 
 EVENTS = "events"
 """The topic that is woken when the log has grown."""
@@ -21,18 +23,24 @@ class Tx(ABC):
     statement that fails ends the transaction: the error may be translated, but nothing more can be done in it.
     """
 
-    __slots__ = ("_ids", "_implicit", "caller", "now", "wakes")
+    __slots__ = ("_ids", "_implicit", "_memory", "after", "caller", "now", "wakes")
 
     caller: Caller
     now: datetime
     """Aware, UTC, and the same from the transaction's first statement to its last."""
     wakes: dict[str, int]
     """What to publish after COMMIT, by topic."""
+    after: list[Callable[[], None]]
+    """What the engine calls after COMMIT, in order; never after a rollback."""
 
-    def __init__(self, caller: Caller, now: datetime, ids: IdSource) -> None:
+    def __init__(
+        self, caller: Caller, now: datetime, ids: IdSource, memory: dict[type[Any], Any] | None = None
+    ) -> None:
         self.caller = caller
         self.now = now
         self.wakes = {}
+        self.after = []
+        self._memory = {} if memory is None else memory
         self._ids = ids
         self._implicit: Mapping[str, Any] | None = None
 
@@ -44,6 +52,7 @@ class Tx(ABC):
                 "caller_tenant": self.caller.tenant_id,
                 "caller_principal": self.caller.principal_id,
                 "caller_operator": self.caller.operator,
+                "caller_wide": self.caller.wide,
             }
         return self._implicit
 
@@ -95,6 +104,20 @@ class Tx(ABC):
         submitter_id: UUID | None = None,
     ) -> None:
         """Write one row of the log in this transaction. Tenant, actor and time come from the caller and `now`."""
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back once this transaction is committed. The callback does no I/O and does not raise."""
+        self.after.append(callback)
+
+    def memory(self, kind: type[M]) -> M:
+        """What this process remembers of the database, one object of each kind for a store.
+
+        Only what can be rebuilt from the database at any time belongs there.
+        """
+        found = self._memory.get(kind)
+        if found is None:
+            found = self._memory[kind] = kind()
+        return cast(M, found)
 
     def wake(self, topic: str, count: int = 1) -> None:
         """Wake waiters on a topic after COMMIT. A rollback wakes nobody; of a `route:` topic, at most `count`."""
