@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import ipaddress
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -212,6 +213,11 @@ class Settings:
                 raise SettingsError(setting.variable, str(bad), setting.example) from None
         return cls(**given)
 
+    @classmethod
+    def from_process(cls) -> Self:
+        """The settings of this process. Raises as `from_env`."""
+        return cls.from_env(os.environ)
+
     def with_flags(self, **flags: str | None) -> Self:
         """The same settings with what the command line says instead; None leaves a field as it is.
 
@@ -312,8 +318,12 @@ def documented() -> Sequence[Setting]:
     ]
 
 
-def unknown(environ: Mapping[str, str]) -> Sequence[str]:
-    """One warning for each `CROSSDOCK_*` variable that nobody reads, with the nearest name that exists."""
+def unknown(environ: Mapping[str, str] | None = None) -> Sequence[str]:
+    """One warning for each `CROSSDOCK_*` variable that nobody reads, with the nearest name that exists.
+
+    Without `environ`, those of this process.
+    """
+    environ = os.environ if environ is None else environ
     known = {name for setting in documented() for name in _variables(setting)}
     warnings = []
     for name in sorted(environ):

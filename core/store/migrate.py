@@ -180,7 +180,7 @@ def _describe(current: str) -> SchemaStatus:
     newest = history[-1].revision
     if current > newest:
         raise DatabaseTooNew(current, newest)
-    pending = tuple(Step(s.revision, s.doc) for s in history if s.revision > current)
+    pending = tuple(Step(s.revision, s.doc.rstrip(".")) for s in history if s.revision > current)
     return SchemaStatus(current, newest, pending)
 
 

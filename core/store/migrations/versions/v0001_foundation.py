@@ -334,7 +334,6 @@ def upgrade() -> None:
         sa.Column("tenant_id", Id(), nullable=False),
         sa.Column("family_id", Id(), nullable=False),
         sa.Column("key_id", Id(), nullable=False),
-        sa.Column("csrf_hash", sa.LargeBinary(), nullable=True),
         sa.Column("persistent", sa.Boolean(), nullable=False),
         sa.Column("expires_at", Instant(), nullable=False),
         sa.Column("used_at", Instant(), nullable=True),
