@@ -1,0 +1,85 @@
+"""Who may see and change what, as SQL. The only place that knows.
+
+A task is *readable* by its tenant's operators, by whoever submitted it, and by its participants: who holds or
+once held an attempt of it, whose worker does, who is named in one of its approvals, and, for tasks of a
+workflow, every agent and worker of the tenant. On the conversational faces (A2A, ACP, MCP tasks) only what
+the caller's own principal submitted exists at all, for operators too. What follows a task (messages,
+artifacts, approvals, events) is readable when the task is.
+
+Every clause names the binds `caller_tenant`, `caller_principal`, `caller_operator` and `caller_wide`, which
+the transaction fills in from its caller. No row means `NotFound`: foreign and missing look alike.
+"""
+
+import sqlalchemy as sa
+
+from core.store import tables as t
+from core.store.types import Id
+
+TENANT = sa.bindparam("caller_tenant", type_=Id())
+ME = sa.bindparam("caller_principal", type_=Id())
+OPERATOR = sa.bindparam("caller_operator", type_=sa.Boolean())
+WIDE = sa.bindparam("caller_wide", type_=sa.Boolean())
+
+
+def yes(flag: sa.BindParameter[bool]) -> sa.ColumnElement[bool]:
+    """The flag as a condition that both databases accept."""
+    return flag == sa.true()
+
+
+def readable(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
+    """Whether the caller may know that this row of `task` exists."""
+    attempt, approval = t.attempt.alias("held"), t.approval.alias("named")
+    took_part = sa.or_(
+        yes(OPERATOR),
+        task.c.workflow_id.is_not(None),
+        task.c.agent_id == ME,
+        task.c.worker_id == ME,
+        sa.exists().where(
+            attempt.c.task_id == task.c.id, sa.or_(attempt.c.agent_id == ME, attempt.c.worker_id == ME)
+        ),
+        sa.exists().where(approval.c.task_id == task.c.id, approval.c.decider_id == ME),
+    )
+    return sa.and_(
+        task.c.tenant_id == TENANT,
+        sa.or_(task.c.submitter_id == ME, sa.and_(yes(WIDE), took_part)),
+    )
+
+
+def executing(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
+    """Whether the caller may act as the executor that the task names now. The lease is compared besides."""
+    return sa.and_(
+        task.c.tenant_id == TENANT,
+        sa.or_(task.c.agent_id == ME, task.c.worker_id == ME, yes(OPERATOR)),
+    )
+
+
+def submitting(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
+    """Whether the caller may act for the submitter of the task: itself, or an operator."""
+    return sa.and_(
+        task.c.tenant_id == TENANT, sa.or_(task.c.submitter_id == ME, sa.and_(yes(WIDE), yes(OPERATOR)))
+    )
+
+
+def decides(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
+    """Whether the caller may decide a pending approval of the task. Whoever does the task decides nothing."""
+    approval = t.approval.alias("open")
+    return sa.and_(
+        sa.or_(task.c.agent_id.is_(None), task.c.agent_id != ME),
+        sa.or_(task.c.worker_id.is_(None), task.c.worker_id != ME),
+        sa.exists().where(
+            approval.c.task_id == task.c.id,
+            approval.c.status == "pending",
+            sa.or_(yes(OPERATOR), approval.c.decider_id == ME),
+        ),
+    )
+
+
+def within_tenant(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether the row belongs to the caller's tenant."""
+    return table.c.tenant_id == TENANT
+
+
+def of_readable_task(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether the row follows a task that the caller may read."""
+    task = t.task.alias("its_task")
+    return sa.exists().where(task.c.id == table.c.task_id, readable(task))

@@ -1,0 +1,311 @@
+"""Who does the work: agents are registered, heard of, and fall silent.
+
+No status decides who may write; the lease does. An agent is a principal of the same id, so that its key acts
+for it and for nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import access
+from core.errors import Forbidden, NotFound
+from core.lifecycle import P_NOW
+from core.store import tables as t
+from core.store.statement import Row, Statement
+from core.store.tx import Tx
+from core.store.types import Id, Instant
+from core.tasks.read import Page
+from schemas.vocabulary import AgentProtocol, AgentStatus, ExecutionMode, Scope
+
+LOST_AFTER = timedelta(seconds=300)
+"""Beyond two silent intervals, until an agent counts as offline."""
+
+
+@dataclass(frozen=True)
+class RegisterAgent:
+    """A new agent. `worker_id` binds it to a worker: by default the caller, when that is one."""
+
+    name: str
+    protocol: AgentProtocol = AgentProtocol.REST
+    routing_tags: Sequence[str] = ()
+    execution_mode: ExecutionMode = ExecutionMode.SPECIALIST
+    tools: Mapping[str, Any] = field(default_factory=dict)
+    worker_id: UUID | None = None
+    max_concurrent: int = 1
+    heartbeat_interval_seconds: int = 60
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent as its reader sees it."""
+
+    id: UUID
+    tenant_id: UUID
+    name: str
+    protocol: AgentProtocol
+    execution_mode: ExecutionMode
+    routing_tags: Sequence[str]
+    tools: Mapping[str, Any]
+    worker_id: UUID | None
+    status: AgentStatus
+    leases: int
+    max_concurrent: int
+    heartbeat_interval_seconds: int
+    last_seen_at: datetime
+    last_claim_at: datetime | None
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, row: Row) -> "Agent":
+        """The value of an `agent` row."""
+        return cls(
+            row.id,
+            row.tenant_id,
+            row.name,
+            AgentProtocol(row.protocol),
+            ExecutionMode(row.execution_mode),
+            row.routing_tags,
+            row.tools,
+            row.worker_id,
+            AgentStatus(row.status),
+            row.leases,
+            row.max_concurrent,
+            row.heartbeat_interval_seconds,
+            row.last_seen_at,
+            row.last_claim_at,
+            row.attributes,
+            row.created_at,
+            row.updated_at,
+        )
+
+
+@dataclass(frozen=True)
+class AgentId:
+    """Which agent."""
+
+    agent_id: UUID
+
+
+@dataclass(frozen=True)
+class ListAgents:
+    """A page of the tenant's agents, newest first."""
+
+    page: int = 1
+    per_page: int = 20
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Principals that were heard of since the last time."""
+
+    principal_ids: Sequence[UUID]
+
+
+_INSERT = Statement(sa.insert(t.agent))
+_P_AGENT = sa.bindparam("p_agent_id", type_=Id())
+_ONE = Statement(sa.select(t.agent).where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent)))
+_ALIVE = sa.case(
+    (t.agent.c.leases > 0, "busy"),
+    (
+        t.agent.c.status.in_([sa.literal_column(f"'{s}'") for s in ("degraded", "inactive", "offline")]),
+        "active",
+    ),
+    else_=t.agent.c.status,
+)
+_HEARD = Statement(
+    sa.update(t.agent)
+    .where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent))
+    .values(last_seen_at=P_NOW, status=_ALIVE)
+    .returning(*t.agent.c)
+)
+_HEARD_ANYWHERE = Statement(
+    sa.update(t.agent)
+    .where(sa.or_(t.agent.c.id == _P_AGENT, t.agent.c.worker_id == _P_AGENT))
+    .values(last_seen_at=P_NOW, status=_ALIVE)
+)
+_DELETE = Statement(
+    sa.delete(t.agent).where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent), t.agent.c.leases == 0)
+)
+
+
+async def register(tx: Tx, command: RegisterAgent) -> Agent:
+    """Register an agent. Registering twice makes two; a replay key makes one.
+
+    Raises:
+        Forbidden: an agent key registers nothing, and a worker only its own agents.
+    """
+    caller = tx.caller
+    if not caller.scope.includes(Scope.WORKER):
+        raise Forbidden("an agent's key registers no agents: use a worker, service or admin key")
+    worker_id = command.worker_id
+    if caller.scope is Scope.WORKER:
+        if worker_id not in (None, caller.principal_id):
+            raise Forbidden("a worker registers only its own agents")
+        worker_id = caller.principal_id
+    tags = sorted({*command.routing_tags})
+    if command.execution_mode is not ExecutionMode.SPECIALIST:
+        tags = sorted({*tags, "orchestrator"})
+    agent = Agent(
+        id=tx.new_id(),
+        tenant_id=caller.tenant_id,
+        name=command.name,
+        protocol=command.protocol,
+        execution_mode=command.execution_mode,
+        routing_tags=tags,
+        tools=dict(command.tools),
+        worker_id=worker_id,
+        status=AgentStatus.ACTIVE,
+        leases=0,
+        max_concurrent=command.max_concurrent,
+        heartbeat_interval_seconds=command.heartbeat_interval_seconds,
+        last_seen_at=tx.now,
+        last_claim_at=None,
+        metadata=dict(command.metadata),
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    columns = {name: getattr(agent, name) for name in agent.__dataclass_fields__ if name != "metadata"}
+    columns |= {
+        "attributes": agent.metadata,
+        "protocol": agent.protocol.value,
+        "execution_mode": agent.execution_mode.value,
+        "status": agent.status.value,
+        "registered_by": caller.principal_id,
+    }
+    await tx.run(_INSERT, **columns)
+    _tell(tx, agent, "agent.registered")
+    return agent
+
+
+async def heartbeat(tx: Tx, command: AgentId) -> Agent:
+    """Say that an agent is alive.
+
+    Raises:
+        NotFound: no such agent.
+        Forbidden: it is neither the caller nor one of its own.
+    """
+    row = await tx.one(_ONE, p_agent_id=command.agent_id)
+    if row is None:
+        raise NotFound("no such agent")
+    me = tx.caller.principal_id
+    if not tx.caller.operator and me not in (row.id, row.worker_id):
+        raise Forbidden("this agent is not yours")
+    heard = await tx.one(_HEARD, p_agent_id=command.agent_id, p_now=tx.now)
+    if heard is None:
+        raise NotFound("no such agent")
+    return Agent.of(heard)
+
+
+async def hear(tx: Tx, command: Presence) -> None:
+    """Count authenticated calls as heartbeats, for every agent and worker among the principals."""
+    for principal_id in command.principal_ids:
+        tx.add(_HEARD_ANYWHERE, p_agent_id=principal_id, p_now=tx.now)
+
+
+async def get_agent(tx: Tx, query: AgentId) -> Agent:
+    """One agent of the tenant.
+
+    Raises:
+        NotFound: no such agent.
+    """
+    row = await tx.one(_ONE, p_agent_id=query.agent_id)
+    if row is None:
+        raise NotFound("no such agent")
+    return Agent.of(row)
+
+
+async def list_agents(tx: Tx, query: ListAgents) -> Page[Agent]:
+    """The tenant's agents."""
+    wanted = access.within_tenant(t.agent)
+    total = await tx.one(sa.select(sa.func.count().label("n")).select_from(t.agent).where(wanted))
+    rows = await tx.all(
+        sa.select(t.agent)
+        .where(wanted)
+        .order_by(t.agent.c.id.desc())
+        .limit(query.per_page)
+        .offset((query.page - 1) * query.per_page)
+    )
+    return Page([Agent.of(row) for row in rows], 0 if total is None else total.n)
+
+
+async def remove_agent(tx: Tx, command: AgentId) -> None:
+    """Remove an agent that holds no work.
+
+    Raises:
+        NotFound: no such agent, or it holds work.
+    """
+    if not await tx.run(_DELETE, p_agent_id=command.agent_id):
+        raise NotFound("no such agent without live leases")
+
+
+def _silence() -> list[Statement]:
+    """`weaken`, `lapse`, `lose`: an agent's status by how long it has been silent, in that order."""
+    limits = {
+        AgentStatus.DEGRADED: (("active", "idle", "busy"), "p_one"),
+        AgentStatus.INACTIVE: (("degraded",), "p_two"),
+        AgentStatus.OFFLINE: (("inactive",), "p_lost"),
+    }
+    return [
+        Statement(
+            sa.update(t.agent)
+            .where(
+                t.agent.c.id == _P_AGENT,
+                t.agent.c.status.in_([sa.literal_column(f"'{s}'") for s in sources]),
+                t.agent.c.last_seen_at < sa.bindparam(limit, type_=Instant()),
+            )
+            .values(status=sa.literal(target.value))
+            .returning(*t.agent.c)
+        )
+        for target, (sources, limit) in limits.items()
+    ]
+
+
+_SILENCE = _silence()
+_SILENT = Statement(
+    sa.select(t.agent.c.id, t.agent.c.tenant_id, t.agent.c.heartbeat_interval_seconds)
+    .where(t.agent.c.status != "offline", t.agent.c.last_seen_at < sa.bindparam("p_before", type_=Instant()))
+    .order_by(t.agent.c.last_seen_at)
+    .limit(sa.literal_column("500"))
+)
+
+
+@dataclass(frozen=True)
+class SilentAgent:
+    """An agent that was not heard of for a while, of some tenant."""
+
+    tenant_id: UUID
+    agent_id: UUID
+    heartbeat_interval_seconds: int
+
+
+async def silent_agents(tx: Tx, _: None) -> Sequence[SilentAgent]:
+    """Agents whose silence may mean something, of every tenant."""
+    rows = await tx.all(_SILENT, p_before=tx.now - timedelta(seconds=5))
+    return [SilentAgent(row.tenant_id, row.id, row.heartbeat_interval_seconds) for row in rows]
+
+
+async def weaken(tx: Tx, command: SilentAgent) -> None:
+    """Let a silent agent weaken, lapse and be lost, as far as its silence reaches."""
+    interval = timedelta(seconds=command.heartbeat_interval_seconds)
+    limits = {
+        "p_one": tx.now - interval,
+        "p_two": tx.now - 2 * interval,
+        "p_lost": tx.now - 2 * interval - LOST_AFTER,
+    }
+    for statement in _SILENCE:
+        moved = await tx.one(statement, p_agent_id=command.agent_id, **limits)
+        if moved is not None and moved.status == AgentStatus.INACTIVE:
+            _tell(tx, Agent.of(moved), "agent.heartbeat_missed")
+
+
+def _tell(tx: Tx, agent: Agent, kind: str) -> None:
+    data = {"agent_id": str(agent.id), "name": agent.name, "status": agent.status.value}
+    tx.event(kind, entity_type="agent", entity_id=agent.id, data=data)

@@ -1,0 +1,123 @@
+"""The hub's own clockwork: looks what is due, and runs each step as a command of its own.
+
+Every replica runs it; the steps compare what they read, so doing one twice does nothing. A step that fails is
+logged and tried again with the next look.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from core import agents
+from core.caller import SYSTEM
+from core.errors import HubError, Unavailable
+from core.jobs import due
+from core.platform import Platform
+from core.store.tx import Tx
+
+NOBODY = UUID(int=0)
+"""The tenant of looks that go over all tenants."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One kind of thing that falls due: how to find it, what to do with each, and how often to look."""
+
+    name: str
+    look: Callable[[Tx, None], Coroutine[Any, Any, Sequence[Any]]]
+    step: Callable[[Tx, Any], Coroutine[Any, Any, None]]
+    every: float
+
+
+SWEEPS: Sequence[Sweep] = (
+    Sweep("lost leases", due.lost_leases, due.expire_lease, 0.5),
+    Sweep("delayed tasks", due.delayed, due.release_delayed, 0.25),
+    Sweep("preferences", due.kept_too_long, due.open_to_all, 1.0),
+    Sweep("timeouts", due.timed_out, due.time_out, 1.0),
+    Sweep("cancellations", due.to_cancel, due.cancel_after_grace, 0.25),
+    Sweep("approvals", due.approvals_due, due.expire_approval, 1.0),
+    Sweep("silence", agents.silent_agents, agents.weaken, 5.0),
+)
+
+
+class Presence:
+    """Principals that were heard of since the last look, so that a call is a heartbeat at no cost of its own."""
+
+    def __init__(self) -> None:
+        self._heard: set[UUID] = set()
+
+    def heard(self, principal_id: UUID) -> None:
+        """Note that a principal has made an authenticated call."""
+        self._heard.add(principal_id)
+
+    def take(self) -> Sequence[UUID]:
+        """Whom to count, and forget."""
+        heard, self._heard = sorted(self._heard), set()
+        return heard
+
+
+class Clockwork:
+    """The sweeps and the housekeeping of one hub process."""
+
+    def __init__(self, platform: Platform, presence: Presence | None = None) -> None:
+        self._platform = platform
+        self.presence = presence or Presence()
+        self._running: list[asyncio.Task[None]] = []
+        self._log = logging.getLogger("crossdock.jobs")
+
+    async def start(self) -> None:
+        """Begin to look."""
+        loops: list[tuple[str, Callable[[], Coroutine[Any, Any, object]], float]] = [
+            *((sweep.name, partial(self.sweep, sweep), sweep.every) for sweep in SWEEPS),
+            ("presence", self.count_presence, 1.0),
+            ("housekeeping", self.forget_old, 3600.0),
+        ]
+        self._running = [asyncio.create_task(self._every(*loop), name=loop[0]) for loop in loops]
+
+    async def stop(self) -> None:
+        """Stop looking. A step that is under way ends first."""
+        for task in self._running:
+            task.cancel()
+        for task in self._running:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._running = []
+
+    async def sweep(self, sweep: Sweep) -> int:
+        """One look: every step that is due now. Returns how many there were."""
+        found = await self._platform.read(SYSTEM(NOBODY), sweep.look, None)
+        for item in found:
+            try:
+                await self._platform.write(SYSTEM(item.tenant_id), sweep.step, item)
+            except Unavailable:
+                raise
+            except HubError as error:
+                self._log.warning("%s: %s", sweep.name, error.message)
+        return len(found)
+
+    async def count_presence(self) -> None:
+        """Count the calls since the last look as heartbeats."""
+        heard = self.presence.take()
+        if heard:
+            await self._platform.write(SYSTEM(NOBODY), agents.hear, agents.Presence(heard))
+
+    async def forget_old(self) -> None:
+        """Drop what is kept for a time only."""
+        await self._platform.write(SYSTEM(NOBODY), due.forget_old, None)
+
+    async def _every(
+        self, name: str, look: Callable[[], Coroutine[Any, Any, object]], seconds: float
+    ) -> None:
+        while True:
+            try:
+                await look()
+            except Unavailable as error:
+                self._log.warning("%s: %s", name, error.message)
+            except Exception:
+                self._log.exception("%s failed; it is tried again", name)
+            await asyncio.sleep(seconds)

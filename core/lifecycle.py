@@ -1,0 +1,420 @@
+"""The only way to change a task's state: `move`, a compare-and-set made from `core/transitions.py`.
+
+A move writes the state, ends the attempt where the table says so, settles whoever waited for the task, and
+writes one `task.state_changed` event, all in the caller's transaction. A refused move changes nothing and
+wakes nobody. This module decides no policy: which move to make is the command's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import access
+from core.errors import Conflict, Forbidden, InvalidTransition, NotFound
+from core.store import tables as t
+from core.store.statement import Row, Statement
+from core.store.tx import Tx
+from core.store.types import Id, Instant
+from core.transitions import ASKING, FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
+from schemas.vocabulary import AttemptOutcome, Face, TaskState
+
+P_TASK = sa.bindparam("p_task_id", type_=Id())
+P_LEASE = sa.bindparam("p_lease_id", type_=Id())
+P_NOW = sa.bindparam("p_now", type_=Instant())
+
+
+class Who(StrEnum):
+    """Whose right a move needs."""
+
+    EXECUTOR = "executor"
+    """The holder of the lease, or an operator who presents it."""
+    SUBMITTER = "submitter"
+    """Whoever asked for the task, or an operator."""
+    READER = "reader"
+    """Whoever may read the task; the route has checked the scope."""
+    SYSTEM = "system"
+    """The hub itself."""
+
+
+_RIGHTS = {
+    Who.EXECUTOR: access.executing(),
+    Who.SUBMITTER: access.submitting(),
+    Who.READER: access.readable(),
+    Who.SYSTEM: access.within_tenant(t.task),
+}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The task's row after a move. `changed` is false for a repeat, which wrote nothing."""
+
+    row: Row
+    changed: bool
+
+
+def _codes(states: frozenset[TaskState]) -> list[sa.ColumnElement[int]]:
+    return [sa.literal_column(str(int(s)), sa.SmallInteger) for s in sorted(states)]
+
+
+def _live_lease() -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        t.lease.c.task_id == t.task.c.id, t.lease.c.lease_id == t.task.c.lease_id, t.lease.c.until > P_NOW
+    )
+
+
+def fenced(fence: Fence, *, presented: bool) -> list[sa.ColumnElement[bool]]:
+    """What an executor's write compares: its lease, alive; or, when it presents none (old clients), itself."""
+    if fence is Fence.OWN and presented:
+        return [t.task.c.lease_id == P_LEASE, _live_lease()]
+    if fence is Fence.OWN:
+        return [
+            t.task.c.lease_id.is_not(None),
+            sa.or_(t.task.c.agent_id == access.ME, t.task.c.worker_id == access.ME),
+            _live_lease(),
+        ]
+    if fence is Fence.SEEN:
+        return [t.task.c.lease_id == P_LEASE]
+    return []
+
+
+def touched(*, announcements: int = 1) -> dict[str, Any]:
+    """The columns that every write to a task sets: one version for each event that the write makes."""
+    return {"version": t.task.c.version + announcements, "updated_at": P_NOW}
+
+
+@lru_cache(maxsize=1024)
+def compare_and_set(
+    move: Move,
+    fence: Fence,
+    who: Who,
+    presented: bool,
+    keeps_lease: bool,
+    announces: bool,
+    sets: tuple[str, ...],
+) -> Statement:
+    """The statement of a move; one for each shape in use, compiled once."""
+    arc, c = TRANSITIONS[move], t.task.c
+    values: dict[str, Any] = {
+        **touched(announcements=2 if announces else 1),
+        "state": sa.literal_column(str(int(arc.target)), sa.SmallInteger),
+        "prev_state": c.state,
+        "status_at": P_NOW,
+    }
+    if arc.target in FINAL:
+        values |= {"finished_at": P_NOW, "timeout_at": None, "cancel_due_at": None, "preferred_until": None}
+    if arc.reopens and arc.target not in FINAL:
+        values |= {"finished_at": None, "error": None, "cancel_requested_at": None}
+    if not keeps_lease and (arc.ends or arc.target in FINAL):
+        values |= {"lease_id": None, "held": sa.false(), "timeout_at": None}
+    if arc.target not in QUEUED:
+        values["left_queue"] = sa.true()
+    if arc.target in (TaskState.PENDING, TaskState.ESCALATED):
+        values |= {"agent_id": None, "worker_id": None}
+    values |= {name: sa.bindparam(f"p_{name}", type_=c[name].type) for name in sets}
+    return Statement(
+        sa.update(t.task)
+        .where(
+            c.id == P_TASK,
+            _RIGHTS[who],
+            c.state.in_(_codes(arc.sources)),
+            *fenced(fence, presented=presented),
+        )
+        .values(values)
+        .returning(*c)
+    )
+
+
+_READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
+_ATTEMPT_OF_LEASE = Statement(
+    sa.select(t.attempt).where(t.attempt.c.task_id == P_TASK, t.attempt.c.lease_id == P_LEASE)
+)
+_LEASE_UNTIL = Statement(sa.select(t.lease.c.until).where(t.lease.c.task_id == P_TASK))
+_OUTCOME = sa.bindparam("p_outcome", type_=sa.String())
+_END_ATTEMPT = Statement(
+    sa.update(t.attempt)
+    .where(t.attempt.c.task_id == P_TASK, t.attempt.c.ended_at.is_(None))
+    .values(ended_at=P_NOW, outcome=_OUTCOME, error=sa.bindparam("p_error", type_=t.attempt.c.error.type))
+)
+_REST_AGENT = Statement(
+    sa.update(t.agent)
+    .where(t.agent.c.id == sa.select(t.lease.c.agent_id).where(t.lease.c.task_id == P_TASK).scalar_subquery())
+    .values(
+        leases=t.agent.c.leases - 1,
+        status=sa.case(
+            (sa.and_(t.agent.c.leases == 1, t.agent.c.status == "busy"), "idle"), else_=t.agent.c.status
+        ),
+    )
+)
+_DROP_LEASE = Statement(sa.delete(t.lease).where(t.lease.c.task_id == P_TASK))
+_CLOSE_INPUTS = Statement(
+    sa.update(t.input_request)
+    .where(t.input_request.c.task_id == P_TASK, t.input_request.c.status == "open")
+    .values(status=sa.bindparam("p_status", type_=sa.String()))
+)
+_CLOSE_APPROVALS = Statement(
+    sa.update(t.approval)
+    .where(t.approval.c.task_id == P_TASK, t.approval.c.status == "pending")
+    .values(status=sa.bindparam("p_status", type_=sa.String()), updated_at=P_NOW)
+)
+_CLOSE_ASKED = Statement(
+    sa.update(t.approval)
+    .where(
+        t.approval.c.task_id == P_TASK,
+        t.approval.c.status == "pending",
+        t.approval.c.kind.in_([sa.literal_column("'permission'"), sa.literal_column("'tool_call'")]),
+    )
+    .values(status=sa.bindparam("p_status", type_=sa.String()), updated_at=P_NOW)
+)
+
+
+async def move(
+    tx: Tx,
+    m: Move,
+    task_id: UUID,
+    *,
+    who: Who,
+    lease_id: UUID | None = None,
+    fence: Fence | None = None,
+    outcome: AttemptOutcome | None = None,
+    error: Mapping[str, Any] | None = None,
+    keeps_lease: bool = False,
+    announces: str | None = None,
+    said: Mapping[str, Any] | None = None,
+    sets: Mapping[str, Any] | None = None,
+) -> Moved:
+    """Make one move of `TRANSITIONS`.
+
+    `fence` and `outcome` replace those of the table where `lifecycle` leaves the choice to the command (a
+    reported failure presents its lease, a lost one compares the lease that was read). `sets` are further
+    columns, `said` further members of the event's data, `announces` a second event beside the change.
+
+    A repeat that the table allows returns the row unchanged and writes nothing.
+
+    Raises:
+        NotFound: no such task, or not the caller's to see.
+        Forbidden: the caller may see the task but not make this move.
+        Conflict: the lease is gone; `details.reason_code` says how.
+        InvalidTransition: the state does not allow the move.
+    """
+    arc = TRANSITIONS[m]
+    fence = fence or arc.fence
+    columns = dict(sets or {})
+    statement = compare_and_set(
+        m, fence, who, lease_id is not None, keeps_lease, announces is not None, tuple(sorted(columns))
+    )
+    params = {f"p_{name}": value for name, value in columns.items()}
+    if lease_id is not None and fence in (Fence.OWN, Fence.SEEN):
+        params["p_lease_id"] = lease_id
+    row = await tx.one(statement, p_task_id=task_id, p_now=tx.now, **params)
+    if row is None:
+        return await _explain(tx, m, arc, fence, who, task_id, lease_id)
+    if arc.reopens and row.face in (Face.A2A, Face.ACP, Face.MCP):
+        raise InvalidTransition("a task of this origin is final once it is final", details=_states(row, arc))
+    ends = outcome or arc.ends
+    if ends and not keeps_lease:
+        end_attempt(tx, task_id, ends, error)
+    record(tx, row, m, said=said, announces=announces)
+    if arc.target in FINAL:
+        await _close(tx, row)
+    return Moved(row, True)
+
+
+@lru_cache(maxsize=128)
+def _touch_statement(
+    fence: Fence, who: Who, presented: bool, states: frozenset[TaskState], sets: tuple[str, ...]
+) -> Statement:
+    c = t.task.c
+    values = {**touched(), **{name: sa.bindparam(f"p_{name}", type_=c[name].type) for name in sets}}
+    return Statement(
+        sa.update(t.task)
+        .where(c.id == P_TASK, _RIGHTS[who], c.state.in_(_codes(states)), *fenced(fence, presented=presented))
+        .values(values)
+        .returning(*c)
+    )
+
+
+async def touch(
+    tx: Tx,
+    task_id: UUID,
+    *,
+    who: Who,
+    states: frozenset[TaskState],
+    lease_id: UUID | None = None,
+    fence: Fence = Fence.NONE,
+    doing: str,
+    sets: Mapping[str, Any] | None = None,
+) -> Row:
+    """Take the task's next version for a write that changes no state. The caller writes the event with it.
+
+    Raises:
+        NotFound, Forbidden, Conflict, InvalidTransition: as `move`.
+    """
+    columns = dict(sets or {})
+    statement = _touch_statement(fence, who, lease_id is not None, states, tuple(sorted(columns)))
+    params = {f"p_{name}": value for name, value in columns.items()}
+    if lease_id is not None and fence in (Fence.OWN, Fence.SEEN):
+        params["p_lease_id"] = lease_id
+    row = await tx.one(statement, p_task_id=task_id, p_now=tx.now, **params)
+    if row is not None:
+        return row
+    row = await tx.one(_READ, p_task_id=task_id)
+    if row is None:
+        raise NotFound("no such task")
+    if fence is Fence.OWN:
+        await check_lease(tx, row, lease_id)
+    if who is Who.SUBMITTER and not (row.submitter_id == tx.caller.principal_id or tx.caller.operator):
+        raise Forbidden("only the submitter or an operator may do this")
+    state = TaskState(row.state)
+    raise InvalidTransition(
+        f"the task is {state.wire}, which does not allow to {doing}",
+        details={"task_id": str(row.id), "current_state": state.wire, "requested_state": state.wire},
+    )
+
+
+def end_attempt(
+    tx: Tx, task_id: UUID, outcome: AttemptOutcome, error: Mapping[str, Any] | None = None
+) -> None:
+    """End the live attempt of a task, if there is one, and free its agent's place."""
+    tx.add(_END_ATTEMPT, p_task_id=task_id, p_now=tx.now, p_outcome=outcome.value, p_error=error)
+    tx.add(_REST_AGENT, p_task_id=task_id)
+    tx.add(_DROP_LEASE, p_task_id=task_id)
+    # An answer for a dead attempt would go nowhere: its questions about permission end with it.
+    tx.add(_CLOSE_ASKED, p_task_id=task_id, p_now=tx.now, p_status="cancelled")
+    tx.wake(f"task:{task_id}")
+
+
+def record(
+    tx: Tx, row: Row, m: Move, *, said: Mapping[str, Any] | None = None, announces: str | None = None
+) -> None:
+    """Write the event of a move, and the announcement beside it."""
+    data: dict[str, Any] = {
+        "task_id": str(row.id),
+        "from_state": TaskState(row.prev_state).wire,
+        "to_state": TaskState(row.state).wire,
+        "move": m.value,
+        "attempt": row.attempt,
+        "agent_id": row.agent_id and str(row.agent_id),
+        "worker_id": row.worker_id and str(row.worker_id),
+        "retry_count": row.retry_count,
+        "rework_count": row.rework_count,
+        "left_queue": row.left_queue,
+        **(said or {}),
+    }
+    version = row.version - 1 if announces else row.version
+    tell(tx, row, "task.state_changed", data, version=version)
+    if announces:
+        tell(tx, row, announces, data)
+
+
+def tell(tx: Tx, row: Row, kind: str, data: Mapping[str, Any], *, version: int | None = None) -> None:
+    """Write one event of a task, with the links by which it is found."""
+    tx.event(
+        kind,
+        entity_type="task",
+        entity_id=row.id,
+        task_id=row.id,
+        version=row.version if version is None else version,
+        workflow_id=row.workflow_id,
+        context_id=row.context_id,
+        submitter_id=row.submitter_id,
+        data=dict(data),
+    )
+
+
+async def _close(tx: Tx, row: Row) -> None:
+    """What a final state takes with it: open questions end, and dependants are settled."""
+    if row.prev_state in {int(s) for s in ASKING}:
+        tx.add(_CLOSE_INPUTS, p_task_id=row.id, p_status="cancelled")
+    tx.add(_CLOSE_APPROVALS, p_task_id=row.id, p_now=tx.now, p_status="cancelled")
+    if row.dependants:
+        # Imported here: releasing a dependant is itself a move.
+        from core.tasks.release import settle_dependants
+
+        await settle_dependants(tx, row)
+
+
+def _states(row: Row, arc: Arc) -> dict[str, Any]:
+    return {
+        "task_id": str(row.id),
+        "current_state": TaskState(row.state).wire,
+        "requested_state": arc.target.wire,
+    }
+
+
+async def _explain(
+    tx: Tx, m: Move, arc: Arc, fence: Fence, who: Who, task_id: UUID, lease_id: UUID | None
+) -> Moved:
+    """Why a move found no row: missing, repeated, stale, forbidden or illegal."""
+    row = await tx.one(_READ, p_task_id=task_id)
+    if row is None:
+        raise NotFound("no such task")
+    if fence is Fence.OWN:
+        await check_lease(tx, row, lease_id, repeats=arc if arc.repeatable else None)
+        if arc.repeatable and row.state == arc.target:
+            return Moved(row, False)
+    elif arc.repeatable and row.state == arc.target:
+        return Moved(row, False)
+    if who is Who.SUBMITTER and not (row.submitter_id == tx.caller.principal_id or tx.caller.operator):
+        raise Forbidden("only the submitter or an operator may do this")
+    if fence is Fence.SEEN and row.lease_id != lease_id and row.state in {int(s) for s in arc.sources}:
+        raise Conflict("the lease changed meanwhile", details={"reason_code": "task_ownership_moved"})
+    state = TaskState(row.state)
+    raise InvalidTransition(
+        f"the task is {state.wire}, which does not allow {m.value}", details=_states(row, arc)
+    )
+
+
+async def check_lease(tx: Tx, row: Row, lease_id: UUID | None, *, repeats: Arc | None = None) -> None:
+    """Say what is wrong with an executor's lease; return when nothing is, or when this is a repeat.
+
+    Raises:
+        Forbidden: the caller never was the executor of this task.
+        Conflict: `details.reason_code` is `task_already_cancelled`, `task_ownership_moved` or `lease_expired`.
+    """
+    me, cancelled = tx.caller.principal_id, row.state == TaskState.CANCELLED
+    held = (
+        None if lease_id is None else await tx.one(_ATTEMPT_OF_LEASE, p_task_id=row.id, p_lease_id=lease_id)
+    )
+    if lease_id is None:
+        if not cancelled and me not in (row.agent_id, row.worker_id):
+            raise Forbidden("only the task's executor may do this: present the lease_id of your claim")
+    elif held is None or not (tx.caller.operator or me in (held.agent_id, held.worker_id)):
+        if not tx.caller.operator and not cancelled:
+            raise Forbidden("this lease is not yours")
+    if repeats and held is not None:
+        done = held.outcome is not None and held.outcome == repeats.ends
+        if row.state == repeats.target and row.attempt == held.n and (done or held.outcome is None):
+            return
+    if cancelled:
+        raise Conflict(
+            "the task was cancelled: stop and drop the result",
+            details={"reason_code": "task_already_cancelled", "stale_callback_disposition": "cancelled"},
+        )
+    if lease_id is not None and row.lease_id == lease_id or lease_id is None and row.lease_id is not None:
+        lease = await tx.one(_LEASE_UNTIL, p_task_id=row.id)
+        if lease is not None and lease.until > tx.now:
+            return
+        raise Conflict(
+            "the lease ran out; the task will be given to somebody else",
+            details={"reason_code": "lease_expired"},
+            hint="renew with POST /tasks/{id}/lease before lease_expires_at",
+        )
+    if row.lease_id is not None or (held is not None and row.attempt > held.n):
+        raise Conflict(
+            f"attempt {row.attempt} runs under another lease: drop this result",
+            details={"reason_code": "task_ownership_moved", "stale_callback_disposition": "superseded"},
+        )
+    if held is None or held.outcome == AttemptOutcome.EXPIRED:
+        raise Conflict("the lease has ended", details={"reason_code": "lease_expired"})
+    if TaskState(row.state) not in FINAL and held.outcome in (
+        AttemptOutcome.SUPERSEDED,
+        AttemptOutcome.FAILED,
+    ):
+        raise Conflict(
+            "the attempt has ended", details={"reason_code": "task_ownership_moved", "outcome": held.outcome}
+        )

@@ -1,0 +1,174 @@
+"""Which agent may take which task: what a task asks for is a *route*, a small number.
+
+A route is a set of tags, a set of tools and a mode. An agent covers a route when it offers all of it, so a
+claim picks the routes it covers and takes the head of each by a partial index, and never filters tasks.
+`RouteTable` remembers a tenant's routes in this process; the database has them all, a miss reads it.
+"""
+
+import json
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import sqlalchemy as sa
+from core.store import tables as t
+from core.store.statement import Row, Statement, insert
+from core.store.tx import Tx
+from core.store.types import Id
+from schemas.vocabulary import ExecutionMode
+
+TASK_MODE = "task"
+ORCHESTRATOR_MODE = "orchestrator"
+
+MODES = {
+    ExecutionMode.SPECIALIST: frozenset({TASK_MODE}),
+    ExecutionMode.ORCHESTRATOR: frozenset({ORCHESTRATOR_MODE}),
+    ExecutionMode.HYBRID: frozenset({TASK_MODE, ORCHESTRATOR_MODE}),
+}
+"""What each execution mode takes."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a task asks for."""
+
+    tags: frozenset[str]
+    tools: frozenset[str]
+    mode: str = TASK_MODE
+
+    @property
+    def key(self) -> str:
+        """The canonical form that makes equal demands one route."""
+        return json.dumps([sorted(self.tags), sorted(self.tools), self.mode], separators=(",", ":"))
+
+    @classmethod
+    def of_key(cls, key: str) -> "Route":
+        """The route of a canonical form."""
+        tags, tools, mode = json.loads(key)
+        return cls(frozenset(tags), frozenset(tools), mode)
+
+    def for_agent(self, agent_id: UUID) -> "Route":
+        """The same demand, for one agent alone."""
+        return Route(self.tags | {agent_tag(agent_id)}, self.tools, self.mode)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What an agent brings to a claim."""
+
+    tags: frozenset[str]
+    tools: frozenset[str]
+    modes: frozenset[str]
+
+    def covers(self, route: Route) -> bool:
+        """Whether everything that the route asks for is offered."""
+        return route.tags <= self.tags and route.tools <= self.tools and route.mode in self.modes
+
+
+def agent_tag(agent_id: UUID) -> str:
+    """The tag that only this agent has."""
+    return f"agent:{agent_id}"
+
+
+def offer_of(agent: Row, sent_tags: Iterable[str]) -> Offer:
+    """What an agent's row and its claim offer together."""
+    tools = agent.tools or {}
+    return Offer(
+        frozenset(agent.routing_tags) | frozenset(sent_tags) | {agent_tag(agent.id)},
+        frozenset(tools.get("required", ())) | frozenset(tools.get("optional", ())),
+        MODES[ExecutionMode(agent.execution_mode)],
+    )
+
+
+@dataclass
+class RouteTable:
+    """The routes of all tenants as this process knows them. Safe to use from several threads."""
+
+    _ids: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    _routes: dict[UUID, dict[int, Route]] = field(default_factory=dict)
+    _covered: dict[tuple[UUID, Offer], tuple[int, ...]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def id_of(self, tenant_id: UUID, key: str) -> int | None:
+        """The number of a known route."""
+        return self._ids.get((tenant_id, key))
+
+    def known(self, tenant_id: UUID) -> bool:
+        """Whether the tenant's routes have been read since the last change."""
+        return tenant_id in self._routes
+
+    def learn(self, tenant_id: UUID, rows: Collection[Row]) -> None:
+        """Take over what the database has."""
+        with self._lock:
+            self._routes[tenant_id] = {row.id: Route.of_key(row.key) for row in rows}
+            for row in rows:
+                self._ids[(tenant_id, row.key)] = row.id
+            self._covered = {k: v for k, v in self._covered.items() if k[0] != tenant_id}
+
+    def forget(self, tenant_id: UUID) -> None:
+        """Read the database again before the next claim: there is a new route."""
+        with self._lock:
+            self._routes.pop(tenant_id, None)
+
+    def covered(self, tenant_id: UUID, offer: Offer) -> tuple[int, ...]:
+        """The routes that an offer covers."""
+        found = self._covered.get((tenant_id, offer))
+        if found is None:
+            routes = self._routes.get(tenant_id, {})
+            found = tuple(sorted(n for n, route in routes.items() if offer.covers(route)))
+            with self._lock:
+                if len(self._covered) > 10_000:
+                    self._covered.clear()
+                self._covered[(tenant_id, offer)] = found
+        return found
+
+
+_P_TENANT = sa.bindparam("p_tenant", type_=Id())
+_P_KEY = sa.bindparam("p_key", type_=sa.String())
+_OF_TENANT = Statement(sa.select(t.route.c.id, t.route.c.key).where(t.route.c.tenant_id == _P_TENANT))
+_ONE = Statement(
+    sa.select(t.route.c.id, t.route.c.key).where(t.route.c.tenant_id == _P_TENANT, t.route.c.key == _P_KEY)
+)
+
+
+_INSERT = Statement(
+    insert(t.route)
+    .values(tenant_id=_P_TENANT, key=_P_KEY)
+    .on_conflict_do_nothing(index_elements=["tenant_id", "key"])
+)
+
+
+def topic(route_id: int) -> str:
+    """The hint topic on which one waiter is woken for each task that the route gains."""
+    return f"route:{route_id}"
+
+
+def new_routes_topic(tenant_id: UUID) -> str:
+    """The hint topic that tells every waiter of a tenant to look which routes it covers now."""
+    return f"routes:{tenant_id}"
+
+
+async def route_id(tx: Tx, wanted: Route) -> int:
+    """The number of a route, made if it is new. Concurrent makers get the same one."""
+    tenant, key, routes = tx.caller.tenant_id, wanted.key, tx.memory(RouteTable)
+    known = routes.id_of(tenant, key)
+    if known is not None:
+        return known
+    row = await tx.one(_ONE, p_tenant=tenant, p_key=key)
+    if row is None:
+        await tx.run(_INSERT, p_tenant=tenant, p_key=key)
+        row = await tx.one(_ONE, p_tenant=tenant, p_key=key)
+        assert row is not None, "a route that was just inserted is there"
+        # Learned only after the commit, by the next reader: this transaction may still be rolled back.
+        tx.after_commit(lambda: routes.forget(tenant))
+        tx.wake(new_routes_topic(tenant))
+    return int(row.id)
+
+
+async def covered_routes(tx: Tx, offer: Offer) -> tuple[int, ...]:
+    """The numbers of all routes of the caller's tenant that an offer covers."""
+    tenant, routes = tx.caller.tenant_id, tx.memory(RouteTable)
+    if not routes.known(tenant):
+        routes.learn(tenant, await tx.all(_OF_TENANT, p_tenant=tenant))
+    return routes.covered(tenant, offer)

@@ -1,0 +1,488 @@
+"""The tables, declared once. Nothing here runs a statement.
+
+Every table is created on both databases with the same names. Constraints repeat the law of
+`core/transitions.py`: a state is one of the known ones, and a task has an end time exactly when it is final.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlmodel import Field, SQLModel
+
+from core.store.types import Id, Instant, Json
+from core.transitions import FINAL, LEASED
+from schemas.vocabulary import AgentStatus, ApprovalStatus, InputStatus, TaskState
+
+_FINAL = ", ".join(str(int(s)) for s in sorted(FINAL))
+_LEASED = ", ".join(str(int(s)) for s in sorted(LEASED))
+_STATES = ", ".join(str(int(s)) for s in TaskState)
+_READY = f"state = {int(TaskState.READY)}"
+
+
+def _one_of(column: str, words: type[AgentStatus] | type[ApprovalStatus] | type[InputStatus]) -> str:
+    return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    text = sa.text(condition)
+    return {"postgresql_where": text, "sqlite_where": text}
+
+
+class TenantRow(SQLModel, table=True):
+    __tablename__ = "tenant"
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    slug: str = Field(unique=True)
+    name: str
+    is_active: bool = True
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class PrincipalRow(SQLModel, table=True):
+    """Who acts. Keys belong to it, so that a new key sees what the old one made."""
+
+    __tablename__ = "principal"
+    __table_args__ = (sa.Index("principal_owner", "tenant_id", "owner_type", "owner_id", unique=True),)
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    owner_type: str
+    owner_id: str
+    name: str
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class ApiKeyRow(SQLModel, table=True):
+    __tablename__ = "api_key"
+    __table_args__ = (sa.Index("api_key_tenant", "tenant_id", "id"),)
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    principal_id: UUID = Field(sa_type=Id)
+    scope: str
+    lookup_hash: bytes = Field(unique=True)
+    pepper_id: str
+    key_prefix: str
+    label: str | None = None
+    last_used_at: datetime | None = Field(default=None, sa_type=Instant)
+    expires_at: datetime | None = Field(default=None, sa_type=Instant)
+    revoked_at: datetime | None = Field(default=None, sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class RefreshSessionRow(SQLModel, table=True):
+    """One refresh token. It is used once; a second use revokes its family."""
+
+    __tablename__ = "refresh_session"
+    __table_args__ = (sa.Index("refresh_session_family", "family_id"),)
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    family_id: UUID = Field(sa_type=Id)
+    key_id: UUID = Field(sa_type=Id)
+    persistent: bool = True
+    expires_at: datetime = Field(sa_type=Instant)
+    used_at: datetime | None = Field(default=None, sa_type=Instant)
+    revoked_at: datetime | None = Field(default=None, sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class AgentRow(SQLModel, table=True):
+    __tablename__ = "agent"
+    __table_args__ = (
+        sa.CheckConstraint(_one_of("status", AgentStatus), name="agent_status_valid"),
+        sa.Index("agent_tenant", "tenant_id", "id"),
+        sa.Index("agent_worker", "worker_id", **_where("worker_id IS NOT NULL")),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    name: str
+    protocol: str
+    execution_mode: str
+    routing_tags: list[str] = Field(sa_type=Json)
+    tools: dict[str, Any] = Field(sa_type=Json)
+    worker_id: UUID | None = Field(default=None, sa_type=Id)
+    registered_by: UUID = Field(sa_type=Id)
+    status: str
+    leases: int = 0
+    max_concurrent: int = 1
+    heartbeat_interval_seconds: int = 60
+    last_seen_at: datetime = Field(sa_type=Instant)
+    last_claim_at: datetime | None = Field(default=None, sa_type=Instant)
+    attributes: dict[str, Any] = Field(sa_type=Json)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
+class RouteRow(SQLModel, table=True):
+    """What a task asks for, as one number. The key is canonical JSON of tags, tools and mode."""
+
+    __tablename__ = "route"
+    __table_args__ = (sa.UniqueConstraint("tenant_id", "key", name="route_key"),)
+    id: int | None = Field(default=None, primary_key=True)
+    tenant_id: UUID = Field(sa_type=Id)
+    key: str
+
+
+class ConversationRow(SQLModel, table=True):
+    __tablename__ = "conversation"
+    tenant_id: UUID = Field(primary_key=True, sa_type=Id)
+    owner_id: UUID = Field(primary_key=True, sa_type=Id)
+    context_id: str = Field(primary_key=True)
+    title: str | None = None
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class TaskRow(SQLModel, table=True):
+    __tablename__ = "task"
+    __table_args__ = (
+        sa.CheckConstraint(f"state IN ({_STATES})", name="task_state_valid"),
+        sa.CheckConstraint(f"(state IN ({_FINAL})) = (finished_at IS NOT NULL)", name="task_final_has_end"),
+        sa.CheckConstraint(f"state NOT IN ({_LEASED}) OR lease_id IS NOT NULL", name="task_leased_has_lease"),
+        sa.CheckConstraint(f"state NOT IN ({_FINAL}) OR lease_id IS NULL", name="task_final_has_no_lease"),
+        sa.CheckConstraint("waiting >= 0", name="task_waiting_counts"),
+        sa.Index("task_ready", "route_id", "rank", "id", **_where(_READY)),
+        sa.Index("task_delayed", "ready_at", **_where(f"state = {int(TaskState.PENDING)} AND waiting = 0")),
+        sa.Index("task_preferred", "preferred_until", **_where(f"{_READY} AND preferred_until IS NOT NULL")),
+        sa.Index("task_timeout", "timeout_at", **_where("timeout_at IS NOT NULL")),
+        sa.Index("task_cancel_due", "cancel_due_at", **_where("cancel_due_at IS NOT NULL")),
+        sa.Index("task_leased_by", "agent_id", **_where("lease_id IS NOT NULL")),
+        sa.Index("task_tenant", "tenant_id", "id"),
+        sa.Index("task_tenant_state", "tenant_id", "state", "id"),
+        sa.Index("task_submitter", "tenant_id", "submitter_id", "status_at", "id"),
+        sa.Index("task_context", "tenant_id", "context_id", "id"),
+        sa.Index("task_workflow", "workflow_id", "id", **_where("workflow_id IS NOT NULL")),
+        sa.Index("task_parent", "parent_id", "id", **_where("parent_id IS NOT NULL")),
+        {
+            "postgresql_with": {
+                "fillfactor": 80,
+                "autovacuum_vacuum_scale_factor": 0.01,
+                "autovacuum_vacuum_threshold": 1000,
+                "autovacuum_vacuum_cost_delay": 0,
+            }
+        },
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    submitter_id: UUID = Field(sa_type=Id)
+    face: str
+    external_id: str | None = None
+    context_id: str
+    previous_task_id: UUID | None = Field(default=None, sa_type=Id)
+    parent_id: UUID | None = Field(default=None, sa_type=Id)
+    depth: int = 0
+    workflow_id: UUID | None = Field(default=None, sa_type=Id)
+    work_item_id: UUID | None = Field(default=None, sa_type=Id)
+    workspace_id: UUID | None = Field(default=None, sa_type=Id)
+
+    state: int = Field(sa_type=sa.SmallInteger)
+    prev_state: int = Field(sa_type=sa.SmallInteger)
+    """The state before the last move, so that a compare-and-set can say where it came from."""
+    version: int = 1
+    status_at: datetime = Field(sa_type=Instant)
+    status_message: list[Any] | None = Field(default=None, sa_type=Json)
+    left_queue: bool = False
+    rank: int = Field(sa_type=sa.BigInteger)
+    priority: str
+    route_id: int
+    general_route_id: int
+    waiting: int = 0
+    dependants: int = 0
+    ready_at: datetime = Field(sa_type=Instant)
+    approval_open: bool = False
+    attempt: int = 0
+    lease_id: UUID | None = Field(default=None, sa_type=Id)
+    held: bool = False
+    agent_id: UUID | None = Field(default=None, sa_type=Id)
+    worker_id: UUID | None = Field(default=None, sa_type=Id)
+    preferred_agent_id: UUID | None = Field(default=None, sa_type=Id)
+    preferred_until: datetime | None = Field(default=None, sa_type=Instant)
+    cancel_requested_at: datetime | None = Field(default=None, sa_type=Instant)
+    cancel_due_at: datetime | None = Field(default=None, sa_type=Instant)
+    timeout_at: datetime | None = Field(default=None, sa_type=Instant)
+    retry_count: int = 0
+    rework_count: int = 0
+
+    title: str
+    description: str | None = None
+    type: str
+    role: str | None = None
+    stage_name: str | None = None
+    required_tags: list[str] = Field(sa_type=Json)
+    required_tools: list[str] = Field(sa_type=Json)
+    depends_on: list[str] = Field(sa_type=Json)
+    policy: dict[str, Any] = Field(sa_type=Json)
+    input: Any | None = Field(sa_type=Json)
+    context: dict[str, Any] = Field(sa_type=Json)
+    attributes: dict[str, Any] = Field(sa_type=Json)
+    extras: dict[str, Any] = Field(sa_type=Json)
+    output: Any | None = Field(default=None, sa_type=Json)
+    error: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    report: dict[str, Any] | None = Field(default=None, sa_type=Json)
+
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+    claimed_at: datetime | None = Field(default=None, sa_type=Instant)
+    started_at: datetime | None = Field(default=None, sa_type=Instant)
+    finished_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class DependencyRow(SQLModel, table=True):
+    __tablename__ = "dependency"
+    __table_args__ = (sa.Index("dependency_task", "task_id"),)
+    after_id: UUID = Field(primary_key=True, sa_type=Id)
+    task_id: UUID = Field(primary_key=True, sa_type=Id)
+    done: bool = False
+    """Counted off: the dependant waits no longer for this one, whatever happens to it later."""
+
+
+class AttemptRow(SQLModel, table=True):
+    __tablename__ = "attempt"
+    __table_args__ = (
+        sa.Index("attempt_agent", "agent_id", "task_id"),
+        sa.Index("attempt_worker", "worker_id", "task_id", **_where("worker_id IS NOT NULL")),
+    )
+    task_id: UUID = Field(primary_key=True, sa_type=Id)
+    n: int = Field(primary_key=True)
+    tenant_id: UUID = Field(sa_type=Id)
+    agent_id: UUID = Field(sa_type=Id)
+    worker_id: UUID | None = Field(default=None, sa_type=Id)
+    lease_id: UUID = Field(sa_type=Id, unique=True)
+    started_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    outcome: str | None = None
+    error: dict[str, Any] | None = Field(default=None, sa_type=Json)
+
+
+class LeaseRow(SQLModel, table=True):
+    """The live leases. Apart from the task, and with no index on `until`, so that renewals stay cheap."""
+
+    __tablename__ = "lease"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+    task_id: UUID = Field(primary_key=True, sa_type=Id)
+    lease_id: UUID = Field(sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    agent_id: UUID = Field(sa_type=Id)
+    seconds: int
+    until: datetime = Field(sa_type=Instant)
+
+
+class MessageRow(SQLModel, table=True):
+    __tablename__ = "message"
+    task_id: UUID = Field(primary_key=True, sa_type=Id)
+    n: int = Field(primary_key=True)
+    """The task's version at which it was said: history and events share one order."""
+    tenant_id: UUID = Field(sa_type=Id)
+    message_id: str
+    role: str
+    parts: list[Any] = Field(sa_type=Json)
+    attributes: dict[str, Any] = Field(sa_type=Json)
+    final: bool = False
+    sender_id: UUID = Field(sa_type=Id)
+    at: datetime = Field(sa_type=Instant)
+
+
+class ArtifactRow(SQLModel, table=True):
+    __tablename__ = "artifact"
+    task_id: UUID = Field(primary_key=True, sa_type=Id)
+    artifact_id: str = Field(primary_key=True)
+    tenant_id: UUID = Field(sa_type=Id)
+    name: str | None = None
+    description: str | None = None
+    path: str | None = None
+    content_type: str | None = None
+    size_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    chunks: int = 0
+    complete: bool = True
+    attributes: dict[str, Any] = Field(sa_type=Json)
+    created_n: int
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
+class ArtifactChunkRow(SQLModel, table=True):
+    __tablename__ = "artifact_chunk"
+    task_id: UUID = Field(primary_key=True, sa_type=Id)
+    artifact_id: str = Field(primary_key=True)
+    n: int = Field(primary_key=True)
+    """The task's version at which it came."""
+    parts: list[Any] = Field(sa_type=Json)
+
+
+class InputRequestRow(SQLModel, table=True):
+    __tablename__ = "input_request"
+    __table_args__ = (
+        sa.CheckConstraint(_one_of("status", InputStatus), name="input_request_status_valid"),
+        sa.Index("input_request_task", "task_id", "id"),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    task_id: UUID = Field(sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    attempt: int
+    kind: str
+    parts: list[Any] = Field(sa_type=Json)
+    answer_schema: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    status: str
+    answer: Any | None = Field(default=None, sa_type=Json)
+    answered_by: UUID | None = Field(default=None, sa_type=Id)
+    answered_at: datetime | None = Field(default=None, sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+
+
+class ApprovalRow(SQLModel, table=True):
+    __tablename__ = "approval"
+    __table_args__ = (
+        sa.CheckConstraint(_one_of("status", ApprovalStatus), name="approval_status_valid"),
+        sa.Index("approval_task", "task_id", "id", **_where("task_id IS NOT NULL")),
+        sa.Index("approval_pending", "tenant_id", "id", **_where("status = 'pending'")),
+        sa.Index("approval_due", "expires_at", **_where("status = 'pending' AND expires_at IS NOT NULL")),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    task_id: UUID | None = Field(default=None, sa_type=Id)
+    workflow_id: UUID | None = Field(default=None, sa_type=Id)
+    attempt: int | None = None
+    kind: str
+    title: str
+    status: str
+    subject: Any | None = Field(default=None, sa_type=Json)
+    subject_digest: str | None = None
+    options: list[Any] = Field(sa_type=Json)
+    policy: dict[str, Any] = Field(sa_type=Json)
+    requested_by: UUID = Field(sa_type=Id)
+    decider_id: UUID | None = Field(default=None, sa_type=Id)
+    """Who may decide beside the operators: the submitter, where the policy says so."""
+    option_id: str | None = None
+    feedback: str | None = None
+    remember: bool = False
+    decided_by: UUID | None = Field(default=None, sa_type=Id)
+    decided_via: str | None = None
+    decided_at: datetime | None = Field(default=None, sa_type=Instant)
+    used_at: datetime | None = Field(default=None, sa_type=Instant)
+    expires_at: datetime | None = Field(default=None, sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
+class _Happening(SQLModel):
+    """What an event says. The log and the sequencer's inbox share it."""
+
+    tenant_id: UUID = Field(sa_type=Id)
+    kind: str
+    entity_type: str
+    entity_id: UUID | None = Field(default=None, sa_type=Id)
+    task_id: UUID | None = Field(default=None, sa_type=Id)
+    version: int | None = None
+    workflow_id: UUID | None = Field(default=None, sa_type=Id)
+    context_id: str | None = None
+    submitter_id: UUID | None = Field(default=None, sa_type=Id)
+    actor_type: str
+    actor_id: str | None = None
+    at: datetime = Field(sa_type=Instant)
+    data: dict[str, Any] = Field(sa_type=Json)
+
+
+_Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+class EventRow(_Happening, table=True):
+    """The log. `pos` is contiguous in commit order and never used twice."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        sa.Index("event_task", "task_id", "version"),
+        sa.Index("event_tenant", "tenant_id", "pos"),
+        sa.Index("event_workflow", "workflow_id", "pos", **_where("workflow_id IS NOT NULL")),
+        {"sqlite_autoincrement": True},
+    )
+    pos: int | None = Field(default=None, primary_key=True, sa_type=cast(Any, _Serial))
+
+
+class EventOutboxRow(_Happening, table=True):
+    """PostgreSQL's inbox of the sequencer; empty on SQLite, where the one writer numbers the log itself."""
+
+    __tablename__ = "event_outbox"
+    __table_args__ = (
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": 0,
+                "autovacuum_vacuum_threshold": 2000,
+                "autovacuum_vacuum_cost_delay": 0,
+            },
+            "sqlite_autoincrement": True,
+        },
+    )
+    seq: int | None = Field(default=None, primary_key=True, sa_type=cast(Any, _Serial))
+
+
+class EventHeadRow(SQLModel, table=True):
+    """One row: the last position given out on PostgreSQL. Two sequencers at once serialise on it."""
+
+    __tablename__ = "event_head"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 10}},)
+    id: int = Field(default=1, primary_key=True)
+    pos: int = Field(sa_type=sa.BigInteger)
+
+
+class IdemRow(SQLModel, table=True):
+    """What a replay key has already done."""
+
+    __tablename__ = "idem"
+    __table_args__ = (sa.Index("idem_at", "at"),)
+    tenant_id: UUID = Field(primary_key=True, sa_type=Id)
+    principal_id: UUID = Field(primary_key=True, sa_type=Id)
+    command: str = Field(primary_key=True)
+    target: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    body_hash: bytes
+    answer: Any | None = Field(default=None, sa_type=Json)
+    at: datetime = Field(sa_type=Instant)
+
+
+class ConsumerRow(SQLModel, table=True):
+    """How far a durable reader of the log has come."""
+
+    __tablename__ = "consumer"
+    name: str = Field(primary_key=True)
+    pos: int = Field(sa_type=sa.BigInteger)
+
+
+class MetaRow(SQLModel, table=True):
+    """Facts about the database itself, such as the id of the secret that sealed it."""
+
+    __tablename__ = "meta"
+    key: str = Field(primary_key=True)
+    value: str
+
+
+class _Tables:
+    """`SQLModel.metadata` is typed loosely; this gives each table by name."""
+
+    metadata: ClassVar[sa.MetaData] = SQLModel.metadata
+
+    def __getattr__(self, name: str) -> sa.Table:
+        return self.metadata.tables[name]
+
+
+_t = _Tables()
+METADATA = SQLModel.metadata
+tenant = _t.tenant
+principal = _t.principal
+api_key = _t.api_key
+refresh_session = _t.refresh_session
+agent = _t.agent
+route = _t.route
+conversation = _t.conversation
+task = _t.task
+dependency = _t.dependency
+attempt = _t.attempt
+lease = _t.lease
+message = _t.message
+artifact = _t.artifact
+artifact_chunk = _t.artifact_chunk
+input_request = _t.input_request
+approval = _t.approval
+event = _t.event
+event_outbox = _t.event_outbox
+event_head = _t.event_head
+idem = _t.idem
+consumer = _t.consumer
+meta = _t.meta

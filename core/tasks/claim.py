@@ -1,0 +1,284 @@
+"""An agent takes work. The claim picks the routes that its agent covers, then the head of each.
+
+What comes back is a lease: whoever presents its id is the executor, until it ends. Nothing is handed over in
+memory, so a claimer that dies loses a lease and nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import access, routing
+from core.caller import Caller
+from core.errors import AgentBusy, Forbidden, NotFound
+from core.lifecycle import P_NOW, Who, move, record, touched
+from core.platform import Platform
+from core.store import tables as t
+from core.store.statement import Row, Statement
+from core.store.tx import Tx
+from core.store.types import Id
+from core.tasks import policy as policies
+from core.tasks.task import Claimed, Claims, Message, Task
+from core.transitions import Fence, Move
+from schemas.vocabulary import TaskState
+
+WAIT_STEP = 1.0
+"""Seconds after which a waiting claim asks the database again, whatever the hints say."""
+
+
+@dataclass(frozen=True)
+class ClaimTasks:
+    """Who wants work, and how much. `limit` of None means one; with a limit the answer is a list."""
+
+    agent_id: UUID
+    worker_id: UUID | None = None
+    routing_tags: Sequence[str] = ()
+    workflow_id: UUID | None = None
+    playbook_id: UUID | None = None
+    limit: int | None = None
+    start: bool = False
+    lease_seconds: int = 60
+    include_context: bool = False
+
+
+P_AGENT = sa.bindparam("p_agent_id", type_=Id())
+_AGENT = Statement(
+    sa.select(t.agent).where(t.agent.c.id == P_AGENT, access.within_tenant(t.agent)).with_for_update()
+)
+_TAKE_AGENT = Statement(
+    sa.update(t.agent)
+    .where(t.agent.c.id == P_AGENT)
+    .values(
+        leases=t.agent.c.leases + sa.bindparam("p_count", type_=sa.Integer()),
+        status=sa.literal("busy"),
+        last_claim_at=P_NOW,
+        last_seen_at=P_NOW,
+    )
+)
+_INSERT_ATTEMPT = Statement(sa.insert(t.attempt))
+_INSERT_LEASE = Statement(sa.insert(t.lease))
+_HELD = Statement(
+    sa.select(*t.task.c, t.lease.c.until.label("until"))
+    .join(t.lease, t.lease.c.task_id == t.task.c.id)
+    .where(
+        t.task.c.agent_id == P_AGENT,
+        t.task.c.lease_id.is_not(None),
+        access.within_tenant(t.task),
+        t.lease.c.until > P_NOW,
+    )
+    .order_by(t.task.c.id)
+)
+_MESSAGES = Statement(
+    sa.select(t.message)
+    .where(t.message.c.task_id == sa.bindparam("p_task_id", type_=Id()))
+    .order_by(t.message.c.n)
+)
+_DEPTH = 64
+"""Candidates looked at on each route: more than any other replica can have locked at once."""
+
+
+def _claim_statement(routes: int, of_workflow: bool) -> Statement:
+    """Take the head of `routes` routes. On PostgreSQL rows that others are taking are passed over."""
+    task, c = t.task, t.task.c
+    arms = []
+    for n in range(routes):
+        arm = sa.select(c.id, c.rank).where(
+            c.state == sa.literal_column(str(int(TaskState.READY))),
+            c.route_id == sa.bindparam(f"p_route_{n}", type_=sa.Integer()),
+        )
+        if of_workflow:
+            arm = arm.where(c.workflow_id == sa.bindparam("p_workflow_id", type_=Id()))
+        arms.append(arm.order_by(c.rank, c.id).limit(sa.literal_column(str(_DEPTH))))
+    if routes == 1:
+        candidates = arms[0].subquery("candidate")
+    else:
+        candidates = sa.union_all(
+            *(sa.select(arm.subquery(f"arm_{n}")) for n, arm in enumerate(arms))
+        ).subquery("candidate")
+    head = task.alias("head")
+    chosen = (
+        sa.select(head.c.id)
+        .join(candidates, candidates.c.id == head.c.id)
+        .where(head.c.state == sa.literal_column(str(int(TaskState.READY))))
+        .order_by(candidates.c.rank, candidates.c.id)
+        .limit(sa.literal_column("1"))
+        .with_for_update(of=head, skip_locked=True)
+        .scalar_subquery()
+    )
+    values = {
+        **touched(announcements=2),
+        "state": sa.literal_column(str(int(TaskState.CLAIMED)), sa.SmallInteger),
+        "prev_state": c.state,
+        "status_at": P_NOW,
+        "left_queue": sa.true(),
+        "lease_id": sa.bindparam("p_lease_id", type_=Id()),
+        "agent_id": P_AGENT,
+        "worker_id": sa.bindparam("p_worker_id", type_=Id()),
+        "attempt": c.attempt + 1,
+        "claimed_at": P_NOW,
+        "preferred_until": None,
+    }
+    return Statement(sa.update(task).where(c.id == chosen).values(values).returning(*c))
+
+
+_statement = lru_cache(maxsize=64)(_claim_statement)
+
+
+async def claim(tx: Tx, command: ClaimTasks) -> Claims:
+    """Give the agent the most urgent tasks that it covers; none is an empty answer.
+
+    An agent that has no free place gets its own live tasks again, under the same leases, so that a claim whose
+    answer was lost can be repeated. Two claims never get the same task.
+
+    Raises:
+        NotFound: no such agent.
+        Forbidden: the agent is neither the caller nor one of its own.
+        AgentBusy: `limit` asks for more than the agent's free places.
+    """
+    agent = await tx.one(_AGENT, p_agent_id=command.agent_id)
+    if agent is None:
+        raise NotFound("no such agent")
+    worker_id = _acting_worker(tx.caller, agent, command)
+    free = agent.max_concurrent - agent.leases
+    if free <= 0:
+        held = await tx.all(_HELD, p_agent_id=agent.id, p_now=tx.now)
+        if held:
+            return Claims([await _claimed(tx, row, row.until, command) for row in held], replayed=True)
+        return Claims([])
+    wanted = 1 if command.limit is None else command.limit
+    if wanted > free and agent.max_concurrent > 1:
+        raise AgentBusy(
+            f"the agent has {free} free places",
+            details={"free": free, "max_concurrent": agent.max_concurrent},
+        )
+    routes = await routing.covered_routes(tx, routing.offer_of(agent, command.routing_tags))
+    taken: list[Claimed] = []
+    while len(taken) < min(wanted, free) and routes:
+        row = await _take(tx, agent.id, worker_id, routes, command)
+        if row is None:
+            break
+        until = tx.now + timedelta(seconds=command.lease_seconds)
+        _lease(tx, row, until, command.lease_seconds)
+        if command.start:
+            row = await started(tx, row)
+        taken.append(await _claimed(tx, row, until, command))
+    if taken:
+        tx.add(_TAKE_AGENT, p_agent_id=agent.id, p_count=len(taken), p_now=tx.now)
+    return Claims(taken)
+
+
+def _acting_worker(caller: Caller, agent: Row, command: ClaimTasks) -> UUID | None:
+    mine = agent.id == caller.principal_id or agent.worker_id == caller.principal_id
+    if not mine and not caller.operator:
+        raise Forbidden("this agent is not yours")
+    if command.worker_id is not None and command.worker_id != agent.worker_id and not caller.operator:
+        raise Forbidden("this agent belongs to another worker")
+    worker: UUID | None = agent.worker_id
+    return worker
+
+
+async def _take(
+    tx: Tx, agent_id: UUID, worker_id: UUID | None, routes: Sequence[int], command: ClaimTasks
+) -> Row | None:
+    width = 1 << (min(len(routes), 64) - 1).bit_length()
+    for begin in range(0, len(routes), width):
+        group = routes[begin : begin + width]
+        padded = [*group, *([-1] * (width - len(group)))]
+        params = {f"p_route_{n}": route for n, route in enumerate(padded)}
+        if command.workflow_id is not None:
+            params["p_workflow_id"] = command.workflow_id
+        row = await tx.one(
+            _statement(width, command.workflow_id is not None),
+            p_now=tx.now,
+            p_lease_id=tx.new_id(),
+            p_agent_id=agent_id,
+            p_worker_id=worker_id,
+            **params,
+        )
+        if row is not None:
+            return row
+    return None
+
+
+def _lease(tx: Tx, row: Row, until: object, seconds: int) -> None:
+    tx.add(
+        _INSERT_ATTEMPT,
+        task_id=row.id,
+        n=row.attempt,
+        tenant_id=row.tenant_id,
+        agent_id=row.agent_id,
+        worker_id=row.worker_id,
+        lease_id=row.lease_id,
+        started_at=tx.now,
+        ended_at=None,
+        outcome=None,
+        error=None,
+    )
+    tx.add(
+        _INSERT_LEASE,
+        task_id=row.id,
+        lease_id=row.lease_id,
+        tenant_id=row.tenant_id,
+        agent_id=row.agent_id,
+        seconds=seconds,
+        until=until,
+    )
+    record(tx, row, Move.CLAIM, announces="task.assigned")
+
+
+async def started(tx: Tx, row: Row, *, fence: Fence = Fence.SEEN) -> Row:
+    """Start a task whose lease was compared already, and arm its timeout."""
+    limit = policies.loaded(row.policy).timeout_seconds
+    due = None if limit is None else tx.now + timedelta(seconds=limit)
+    moved = await move(
+        tx,
+        Move.START,
+        row.id,
+        who=Who.EXECUTOR,
+        lease_id=row.lease_id,
+        fence=fence,
+        sets={"timeout_at": due, "started_at": tx.now},
+    )
+    return moved.row
+
+
+async def _claimed(tx: Tx, row: Row, until: object, command: ClaimTasks) -> Claimed:
+    messages: list[Message] = []
+    if command.include_context:
+        messages = [Message.of(m) for m in await tx.all(_MESSAGES, p_task_id=row.id)]
+    return Claimed(Task.of(row), row.lease_id, until, messages)  # type: ignore[arg-type]
+
+
+async def claim_waiting(
+    platform: Platform, caller: Caller, command: ClaimTasks, wait_seconds: float
+) -> Claims:
+    """As `claim`, but wait up to `wait_seconds` for work when there is none. Raises as `claim`."""
+    claims = await platform.write(caller, claim, command)
+    deadline = platform.monotonic() + wait_seconds
+    while not claims.items and (left := deadline - platform.monotonic()) > 0:
+        topics = await platform.read(caller, waiting_topics, command)
+        with platform.hints.listen(topics) as woken:  # armed before the database is asked again
+            claims = await platform.write(caller, claim, command)
+            if not claims.items:
+                await woken.wait(min(left, WAIT_STEP))
+    return claims
+
+
+async def waiting_topics(tx: Tx, command: ClaimTasks) -> list[str]:
+    """What a waiting claim of this agent listens to.
+
+    Raises:
+        NotFound: no such agent.
+    """
+    agent = await tx.one(_AGENT_READ, p_agent_id=command.agent_id)
+    if agent is None:
+        raise NotFound("no such agent")
+    routes = await routing.covered_routes(tx, routing.offer_of(agent, command.routing_tags))
+    return [routing.new_routes_topic(tx.caller.tenant_id), *(routing.topic(r) for r in routes)]
+
+
+_AGENT_READ = Statement(sa.select(t.agent).where(t.agent.c.id == P_AGENT, access.within_tenant(t.agent)))

@@ -1,0 +1,268 @@
+"""What an executor reports: it started, it is done, it failed, it will not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import access
+from core.errors import Conflict, Forbidden, NotFound
+from core.lifecycle import P_TASK, Who, move
+from core.store import tables as t
+from core.store.statement import Row, Statement
+from core.store.tx import Tx
+from core.tasks import policy as policies
+from core.tasks.release import release
+from core.tasks.task import Task
+from core.transitions import Fence, Move
+from schemas import validation
+from schemas.vocabulary import ApprovalKind, AttemptOutcome, TaskState
+
+REQUEUE_PAUSE = timedelta(seconds=1)
+"""How long a task that was handed back is kept away, so that others come first."""
+
+
+@dataclass(frozen=True)
+class ReportedError:
+    """Why an attempt failed. Only a recoverable one is tried again, and only if the policy lists its category."""
+
+    category: str
+    message: str
+    recoverable: bool = True
+
+    def stored(self) -> dict[str, Any]:
+        """Its form in the task and in its attempt."""
+        return {"category": self.category, "message": self.message, "recoverable": self.recoverable}
+
+
+@dataclass(frozen=True)
+class StartTask:
+    """`agent_id` and `worker_id`, where given, must name the executor that holds the task."""
+
+    task_id: UUID
+    lease_id: UUID | None = None
+    agent_id: UUID | None = None
+    worker_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class CompleteTask:
+    """The result: any JSON value. `verification` with `passed: false` asks for a judgement."""
+
+    task_id: UUID
+    output: Any = None
+    lease_id: UUID | None = None
+    agent_id: UUID | None = None
+    worker_id: UUID | None = None
+    metrics: Mapping[str, Any] | None = None
+    git_info: Mapping[str, Any] | None = None
+    verification: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FailTask:
+    """The attempt failed."""
+
+    task_id: UUID
+    error: ReportedError
+    lease_id: UUID | None = None
+    agent_id: UUID | None = None
+    worker_id: UUID | None = None
+    metrics: Mapping[str, Any] | None = None
+    git_info: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RefuseTask:
+    """The executor will not do it; with `requeue` another may."""
+
+    task_id: UUID
+    lease_id: UUID
+    reason: str
+    requeue: bool = False
+
+
+_READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
+
+
+async def start(tx: Tx, command: StartTask) -> Task:
+    """Say that work begins. Starting one's own started task again returns it unchanged.
+
+    Raises:
+        NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`.
+    """
+    row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
+    limit = policies.loaded(row.policy).timeout_seconds
+    moved = await move(
+        tx,
+        Move.START,
+        command.task_id,
+        who=Who.EXECUTOR,
+        lease_id=command.lease_id,
+        sets={
+            "timeout_at": None if limit is None else tx.now + timedelta(seconds=limit),
+            "started_at": tx.now,
+        },
+    )
+    return Task.of(moved.row)
+
+
+async def complete(tx: Tx, command: CompleteTask) -> Task:
+    """Hand in the result and end the attempt. An equal result under the same lease again changes nothing.
+
+    A result that does not fit the task's output schema, or that its executor could not verify, goes to
+    `output_pending_assessment` instead of `completed`.
+
+    Raises:
+        NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`; Conflict also for another result
+            under a lease that has already completed.
+    """
+    row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
+    doubts = _doubts(row, command)
+    chosen = Move.SUBMIT_OUTPUT if doubts else Move.COMPLETE
+    moved = await move(
+        tx,
+        chosen,
+        command.task_id,
+        who=Who.EXECUTOR,
+        lease_id=command.lease_id,
+        said={"issues": doubts} if doubts else None,
+        sets={"output": command.output, "error": None, "report": _report(row, command)},
+    )
+    if not moved.changed and moved.row.output != command.output:
+        raise Conflict(
+            "this attempt has completed with another output", details={"reason_code": "output_differs"}
+        )
+    if moved.changed and doubts:
+        from core.approvals import open_approval  # deciding one moves the task in turn
+
+        await open_approval(
+            tx, moved.row, ApprovalKind.OUTPUT, f"output: {moved.row.title}", subject={"issues": doubts}
+        )
+    return Task.of(moved.row)
+
+
+async def fail(tx: Tx, command: FailTask) -> Task:
+    """Report a failure: tried again when the policy says so, else final. Repeating it changes nothing.
+
+    Raises:
+        NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`.
+    """
+    row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
+    error = command.error
+    if row.lease_id is not None and row.lease_id != command.lease_id and command.lease_id is None:
+        if tx.caller.operator and row.state in (TaskState.CLAIMED, TaskState.IN_PROGRESS):
+            return await _give_up(tx, row, error)
+    again = policies.retry_at(
+        policies.loaded(row.policy).retry, row.retry_count, error.category, error.recoverable, tx.now
+    )
+    if again is None or row.lease_id is None:
+        moved = await move(
+            tx,
+            Move.FAIL,
+            row.id,
+            who=Who.EXECUTOR,
+            lease_id=command.lease_id,
+            error=error.stored(),
+            said={"error": error.stored()},
+            sets={
+                "error": error.stored(),
+                "status_message": [{"text": error.message}],
+                "report": _report(row, command),
+            },
+        )
+        return Task.of(moved.row)
+    moved = await move(
+        tx,
+        Move.RETRY_LATER,
+        row.id,
+        who=Who.EXECUTOR,
+        lease_id=command.lease_id,
+        fence=Fence.OWN,
+        error=error.stored(),
+        announces="task.retry_scheduled",
+        said={"error": error.stored(), "retry_at": again.isoformat()},
+        sets={"ready_at": again, "retry_count": row.retry_count + 1, "error": error.stored()},
+    )
+    return Task.of(await release(tx, moved.row))
+
+
+async def _give_up(tx: Tx, row: Row, error: ReportedError) -> Task:
+    """An operator fails a task that somebody else holds."""
+    moved = await move(
+        tx,
+        Move.GIVE_UP,
+        row.id,
+        who=Who.SYSTEM,
+        lease_id=row.lease_id,
+        outcome=AttemptOutcome.FAILED,
+        error=error.stored(),
+        said={"error": error.stored()},
+        sets={"error": error.stored(), "status_message": [{"text": error.message}]},
+    )
+    return Task.of(moved.row)
+
+
+async def refuse(tx: Tx, command: RefuseTask) -> Task:
+    """Decline the task: it is rejected, or with `requeue` given to others after a second.
+
+    Raises:
+        NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`.
+    """
+    if not command.requeue:
+        moved = await move(
+            tx,
+            Move.REFUSE,
+            command.task_id,
+            who=Who.EXECUTOR,
+            lease_id=command.lease_id,
+            said={"reason": command.reason},
+            sets={"status_message": [{"text": command.reason}]},
+        )
+        return Task.of(moved.row)
+    moved = await move(
+        tx,
+        Move.REQUEUE,
+        command.task_id,
+        who=Who.EXECUTOR,
+        lease_id=command.lease_id,
+        said={"reason": command.reason},
+        sets={"ready_at": tx.now + REQUEUE_PAUSE},
+    )
+    return Task.of(await release(tx, moved.row))
+
+
+async def _named_executor(tx: Tx, task_id: UUID, agent_id: UUID | None, worker_id: UUID | None) -> Row:
+    row = await tx.one(_READ, p_task_id=task_id)
+    if row is None:
+        raise NotFound("no such task")
+    if row.lease_id is not None:
+        named = (agent_id is not None and agent_id != row.agent_id) or (
+            worker_id is not None and worker_id != row.worker_id
+        )
+        if named:
+            raise Forbidden("agent_id or worker_id is not the one that holds the task")
+    return row
+
+
+def _doubts(row: Row, command: CompleteTask) -> list[dict[str, Any]]:
+    doubts: list[dict[str, Any]] = []
+    schema = policies.loaded(row.policy).output_schema
+    if schema is not None:
+        doubts += [
+            {"path": i.path, "message": i.message} for i in validation.validate(schema, command.output)
+        ]
+    if command.verification is not None and command.verification.get("passed") is False:
+        doubts.append({"path": "verification", "message": "the executor could not verify its output"})
+    return doubts
+
+
+def _report(row: Row, command: CompleteTask | FailTask) -> dict[str, Any] | None:
+    said = {"metrics": command.metrics, "git_info": command.git_info}
+    if isinstance(command, CompleteTask):
+        said["verification"] = command.verification
+    present = {name: dict(value) for name, value in said.items() if value is not None}
+    return {**(row.report or {}), **present} or None

@@ -1,0 +1,331 @@
+"""A task is born. Every face submits through here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import access, routing
+from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.lifecycle import P_NOW, P_TASK, tell
+from core.routing import Route, route_id
+from core.store import tables as t
+from core.store.statement import Row, Statement, insert
+from core.store.tx import Tx
+from core.store.types import Id
+from core.tasks import policy as policies
+from core.tasks.task import Message, Part, Policy, Task, TaskView
+from core.transitions import FINAL
+from schemas.vocabulary import ApprovalKind, Face, OnDependencyFailure, Priority, TaskState
+
+DEEPEST = 3
+"""How deep sub-tasks may nest."""
+MOST_CHILDREN = 20
+"""How many sub-tasks one task may have."""
+
+
+@dataclass(frozen=True)
+class SubmitTask:
+    """What is to be done, and how the hub should treat it.
+
+    `parts` is the first message of the task's history; without `input` they become its input as
+    `{"text", "parts"}`. `required_tags` of None means: what the role asks for.
+    """
+
+    title: str
+    input: Any = None
+    parts: Sequence[Part] | None = None
+    message_id: str | None = None
+    message_metadata: Mapping[str, Any] = field(default_factory=dict)
+    description: str | None = None
+    type: str = "custom"
+    priority: Priority = Priority.NORMAL
+    role: str | None = None
+    stage_name: str | None = None
+    context_id: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    depends_on: Sequence[UUID] = ()
+    required_tags: Sequence[str] | None = None
+    required_tools: Sequence[str] = ()
+    preferred_agent_id: UUID | None = None
+    preferred_seconds: int = 60
+    policy: Policy = field(default_factory=Policy)
+    parent_id: UUID | None = None
+    workflow_id: UUID | None = None
+    work_item_id: UUID | None = None
+    workspace_id: UUID | None = None
+    external_id: str | None = None
+    previous_task_id: UUID | None = None
+    ready_at: datetime | None = None
+    orchestrator: bool = False
+
+
+_INSERT_TASK = Statement(sa.insert(t.task))
+_INSERT_MESSAGE = Statement(sa.insert(t.message))
+_INSERT_DEPENDENCY = Statement(sa.insert(t.dependency))
+_INSERT_CONVERSATION = Statement(
+    insert(t.conversation)
+    .values(
+        tenant_id=access.TENANT,
+        owner_id=access.ME,
+        context_id=sa.bindparam("p_context", type_=sa.String()),
+        title=sa.bindparam("p_title", type_=sa.String()),
+        created_at=P_NOW,
+    )
+    .on_conflict_do_nothing(index_elements=["tenant_id", "owner_id", "context_id"])
+)
+_COUNT_DEPENDANT = Statement(
+    sa.update(t.task)
+    .where(t.task.c.id == P_TASK, access.readable())
+    .values(dependants=t.task.c.dependants + 1)
+    .returning(t.task.c.state)
+)
+_PARENT = Statement(
+    sa.select(t.task.c.depth, t.task.c.agent_id, t.task.c.worker_id, t.task.c.state).where(
+        t.task.c.id == P_TASK, access.readable()
+    )
+)
+_CHILDREN = Statement(
+    sa.select(sa.func.count().label("n")).select_from(t.task).where(t.task.c.parent_id == P_TASK)
+)
+_AGENT_EXISTS = Statement(
+    sa.select(t.agent.c.id).where(
+        t.agent.c.id == sa.bindparam("p_agent_id", type_=Id()), access.within_tenant(t.agent)
+    )
+)
+BORN_OUTSIDE = frozenset({"rest", "a2a", "acp", "mcp", "workflow"})
+
+
+async def submit(tx: Tx, command: SubmitTask) -> Task:
+    """Make a task: ready, or pending when it must wait, or awaiting approval when its policy says so.
+
+    With a replay key, submitting it again returns the first task. Dependencies that are done already do not
+    hold it back.
+
+    Raises:
+        Invalid: a dependency, the preferred agent or the parent does not exist (for this caller).
+        Forbidden: an agent may make sub-tasks only of a task that it holds.
+        Conflict: the parent has too many sub-tasks, or nests too deep.
+    """
+    return Task.of(await _birth(tx, command))
+
+
+async def submit_view(tx: Tx, command: SubmitTask) -> TaskView:
+    """As `submit`, with the first message as the task's history."""
+    row = await _birth(tx, command)
+    messages: list[Message] = []
+    if command.parts is not None:
+        messages.append(_first_message(tx, row, command))
+    return TaskView(Task.of(row), messages, (), ())
+
+
+async def _birth(tx: Tx, command: SubmitTask) -> Row:
+    depth = await _depth_below(tx, command) if command.parent_id else 0
+    waiting, cancelled = await _count_dependencies(tx, command)
+    row = _Newborn(await _columns(tx, command, depth, waiting, cancelled))
+    tx.add(_INSERT_TASK, **row.columns)
+    tx.add(_INSERT_CONVERSATION, p_context=row.context_id, p_title=command.title[:200], p_now=tx.now)
+    for after in dict.fromkeys(command.depends_on):
+        tx.add(_INSERT_DEPENDENCY, after_id=after, task_id=row.id, done=after not in waiting)
+    if command.parts is not None:
+        tx.add(
+            _INSERT_MESSAGE,
+            task_id=row.id,
+            n=1,
+            tenant_id=row.tenant_id,
+            message_id=command.message_id or str(tx.new_id()),
+            role="user",
+            parts=list(command.parts),
+            attributes=dict(command.message_metadata),
+            final=False,
+            sender_id=row.submitter_id,
+            at=tx.now,
+        )
+    tell(
+        tx,
+        row,
+        "task.created",
+        {
+            "task_id": str(row.id),
+            "to_state": TaskState(row.state).wire,
+            "title": row.title,
+            "face": row.face,
+            "parent_id": row.parent_id and str(row.parent_id),
+            "previous_task_id": row.previous_task_id and str(row.previous_task_id),
+        },
+    )
+    if row.state == TaskState.READY:
+        tx.wake(routing.topic(row.route_id))
+    elif row.state == TaskState.AWAITING_APPROVAL:
+        from core.approvals import open_approval  # a decision releases tasks in turn
+
+        await open_approval(tx, row, ApprovalKind.START, f"start: {row.title}")
+    return row
+
+
+class _Newborn(Row):
+    """The row that is being inserted, readable before the database has it."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self.__dict__.update(columns)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """All columns by name."""
+        return self.__dict__
+
+
+async def _columns(
+    tx: Tx, command: SubmitTask, depth: int, waiting: set[UUID], cancelled: bool
+) -> dict[str, Any]:
+    caller, task_id = tx.caller, tx.new_id()
+    tags = _required_tags(command)
+    mode = routing.ORCHESTRATOR_MODE if command.orchestrator else routing.TASK_MODE
+    wanted = Route(frozenset(tags), frozenset(command.required_tools), mode)
+    general = chosen = await route_id(tx, wanted)
+    until = None
+    if command.preferred_agent_id is not None:
+        if await tx.one(_AGENT_EXISTS, p_agent_id=command.preferred_agent_id) is None:
+            raise Invalid("preferred_agent_id names no agent", details={"field": "preferred_agent_id"})
+        chosen = await route_id(tx, wanted.for_agent(command.preferred_agent_id))
+        until = tx.now + timedelta(seconds=command.preferred_seconds)
+    ready_at = max(command.ready_at or tx.now, tx.now)
+    state = _first_state(tx, command, ready_at, waiting)
+    if cancelled:
+        raise Invalid(
+            "a dependency failed already, and on_dependency_failure is cancel",
+            details={"field": "depends_on"},
+        )
+    face = caller.face if caller.face in BORN_OUTSIDE else Face.REST.value
+    return {
+        "id": task_id,
+        "tenant_id": caller.tenant_id,
+        "submitter_id": caller.principal_id,
+        "face": face,
+        "external_id": command.external_id,
+        "context_id": command.context_id or str(tx.new_id()),
+        "previous_task_id": command.previous_task_id,
+        "parent_id": command.parent_id,
+        "depth": depth,
+        "workflow_id": command.workflow_id,
+        "work_item_id": command.work_item_id,
+        "workspace_id": command.workspace_id,
+        "state": int(state),
+        "prev_state": int(state),
+        "version": 1,
+        "status_at": tx.now,
+        "status_message": None,
+        "left_queue": False,
+        "rank": policies.rank(ready_at, command.priority),
+        "priority": command.priority.value,
+        "route_id": chosen,
+        "general_route_id": general,
+        "waiting": len(waiting),
+        "dependants": 0,
+        "ready_at": ready_at,
+        "approval_open": command.policy.requires_approval,
+        "attempt": 0,
+        "lease_id": None,
+        "held": False,
+        "agent_id": None,
+        "worker_id": None,
+        "preferred_agent_id": command.preferred_agent_id,
+        "preferred_until": until,
+        "cancel_requested_at": None,
+        "cancel_due_at": None,
+        "timeout_at": None,
+        "retry_count": 0,
+        "rework_count": 0,
+        "title": command.title,
+        "description": command.description,
+        "type": command.type,
+        "role": command.role,
+        "stage_name": command.stage_name,
+        "required_tags": tags,
+        "required_tools": list(command.required_tools),
+        "depends_on": [str(d) for d in dict.fromkeys(command.depends_on)],
+        "policy": policies.stored(command.policy),
+        "input": _input(command),
+        "context": dict(command.context),
+        "attributes": dict(command.metadata),
+        "extras": {**command.extras, **({"orchestrator": True} if command.orchestrator else {})},
+        "output": None,
+        "error": None,
+        "report": None,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+        "claimed_at": None,
+        "started_at": None,
+        "finished_at": None,
+    }
+
+
+def _first_message(tx: Tx, row: Row, command: SubmitTask) -> Message:
+    return Message(
+        row.id,
+        1,
+        command.message_id or "",
+        "user",
+        list(command.parts or ()),
+        dict(command.message_metadata),
+        False,
+        row.submitter_id,
+        tx.now,
+    )
+
+
+def _required_tags(command: SubmitTask) -> list[str]:
+    if command.required_tags is not None:
+        return sorted(set(command.required_tags))
+    return [f"role:{command.role}"] if command.role else []
+
+
+def _input(command: SubmitTask) -> Any:
+    if command.input is not None or command.parts is None:
+        return {} if command.input is None else command.input
+    text = "\n".join(p["text"] for p in command.parts if isinstance(p.get("text"), str))
+    return {"text": text, "parts": list(command.parts)}
+
+
+def _first_state(tx: Tx, command: SubmitTask, ready_at: datetime, waiting: set[UUID]) -> TaskState:
+    if waiting or ready_at > tx.now:
+        return TaskState.PENDING
+    return TaskState.AWAITING_APPROVAL if command.policy.requires_approval else TaskState.READY
+
+
+async def _count_dependencies(tx: Tx, command: SubmitTask) -> tuple[set[UUID], bool]:
+    """Which dependencies are still to be waited for, and whether one has failed for good.
+
+    Counting on the dependency's own row locks it, so that it cannot end unseen meanwhile.
+    """
+    waiting: set[UUID] = set()
+    cancelled = False
+    for after in sorted(set(command.depends_on)):
+        row = await tx.one(_COUNT_DEPENDANT, p_task_id=after)
+        if row is None:
+            raise Invalid("depends_on names a task that does not exist", details={"field": "depends_on"})
+        state, wish = TaskState(row.state), command.policy.on_dependency_failure
+        if state is TaskState.COMPLETED or (state in FINAL and wish is OnDependencyFailure.RUN):
+            continue
+        cancelled |= state in FINAL and wish is OnDependencyFailure.CANCEL
+        waiting.add(after)
+    return waiting, cancelled
+
+
+async def _depth_below(tx: Tx, command: SubmitTask) -> int:
+    parent = await tx.one(_PARENT, p_task_id=command.parent_id)
+    if parent is None:
+        raise NotFound("no such parent task")
+    if not tx.caller.operator and tx.caller.principal_id not in (parent.agent_id, parent.worker_id):
+        raise Forbidden("sub-tasks are made by the parent's executor or an operator")
+    if parent.depth + 1 > DEEPEST:
+        raise Conflict(f"sub-tasks nest at most {DEEPEST} deep")
+    children = await tx.one(_CHILDREN, p_task_id=command.parent_id)
+    if children is not None and children.n >= MOST_CHILDREN:
+        raise Conflict(f"a task has at most {MOST_CHILDREN} sub-tasks")
+    return int(parent.depth) + 1

@@ -1,0 +1,195 @@
+"""The words that cross the wire, each said once.
+
+Every enumeration here is closed. The integer behind a `TaskState` is what the database stores and never
+changes its meaning; the lower-case name is what every face of the hub says.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class Scope(StrEnum):
+    """What a credential may do. The order is a hierarchy: each scope includes the ones before it."""
+
+    AGENT = "agent"
+    """Does work, or asks for it: its own objects and nothing else."""
+    WORKER = "worker"
+    """Hosts agents: registers them, and acts for those that it registered."""
+    ADMIN = "admin"
+    """Operates the hub: everything inside its tenant."""
+    SERVICE = "service"
+    """As admin, for programs; mints and revokes no keys, so that a leaked one cannot multiply."""
+
+    @property
+    def operator(self) -> bool:
+        """Whether the scope sees every object of its tenant."""
+        return self in (Scope.ADMIN, Scope.SERVICE)
+
+    def includes(self, other: "Scope") -> bool:
+        """Whether a caller with this scope may do what `other` may do."""
+        order = {Scope.AGENT: 0, Scope.WORKER: 1, Scope.ADMIN: 2, Scope.SERVICE: 2}
+        return order[self] >= order[other]
+
+
+class TaskState(IntEnum):
+    """Where a task stands. `core/lifecycle.py` says how it moves."""
+
+    PENDING = 0
+    """Waits for a dependency, a time or a free place; the hub releases it by itself."""
+    READY = 1
+    """May be claimed. Nothing holds it back."""
+    CLAIMED = 2
+    """An executor has it under a live lease and has not started. A lost lease puts it back, for free."""
+    IN_PROGRESS = 3
+    """Being done under a live lease. A lost lease is retried as the task's policy says."""
+    INPUT_REQUIRED = 4
+    """Waits for an answer, with the lease held or without one. Nothing times out by itself."""
+    COMPLETED = 5
+    """Final. Its output stands."""
+    FAILED = 6
+    """Final, unless somebody with the right reopens a task that was born on REST."""
+    CANCELLED = 7
+    """Final. Its executor was told at once."""
+    REJECTED = 8
+    """Final: refused by policy at birth, or by the executor."""
+    AUTH_REQUIRED = 9
+    """Waits for a credential, otherwise as INPUT_REQUIRED."""
+    AWAITING_APPROVAL = 10
+    """Waits for leave to start; an approval of kind `start` is pending."""
+    OUTPUT_PENDING_ASSESSMENT = 11
+    """The output is stored and waits for a judgement; an approval of kind `output` is pending."""
+    ESCALATED = 12
+    """Waits for a human or for another role."""
+
+    @property
+    def wire(self) -> str:
+        """The name on the wire, `in_progress` for IN_PROGRESS."""
+        return self.name.lower()
+
+    @classmethod
+    def of_wire(cls, name: str) -> "TaskState":
+        """The state of that name.
+
+        Raises:
+            KeyError: no state is called so.
+        """
+        return cls[name.upper()]
+
+
+class Face(StrEnum):
+    """Through which door a task came in."""
+
+    REST = "rest"
+    A2A = "a2a"
+    ACP = "acp"
+    MCP = "mcp"
+    WORKFLOW = "workflow"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended. An attempt without one is running."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    PARKED = "parked"
+    ESCALATED = "escalated"
+
+
+class Priority(StrEnum):
+    """How urgent a task is. Ten minutes of waiting weigh as much as one class."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 for critical to 3 for low."""
+        return list(Priority).index(self)
+
+
+class InputKind(StrEnum):
+    """What an executor asks for."""
+
+    INPUT = "input"
+    AUTH = "auth"
+
+
+class InputStatus(StrEnum):
+    """Where an input request stands."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+class ApprovalKind(StrEnum):
+    """What is to be allowed."""
+
+    START = "start"
+    OUTPUT = "output"
+    PERMISSION = "permission"
+    TOOL_CALL = "tool_call"
+    GATE = "gate"
+
+
+class ApprovalStatus(StrEnum):
+    """Where an approval stands. Only `pending` can be decided; the first decision wins."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CHANGES_REQUESTED = "changes_requested"
+    BLOCKED = "blocked"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+class AgentStatus(StrEnum):
+    """How an agent is doing. No status decides who may write; the lease does."""
+
+    ACTIVE = "active"
+    IDLE = "idle"
+    BUSY = "busy"
+    DEGRADED = "degraded"
+    INACTIVE = "inactive"
+    OFFLINE = "offline"
+
+
+class AgentProtocol(StrEnum):
+    """What an agent speaks."""
+
+    REST = "rest"
+    ACP = "acp"
+    A2A = "a2a"
+    MCP = "mcp"
+
+
+class ExecutionMode(StrEnum):
+    """What kind of tasks an agent takes."""
+
+    SPECIALIST = "specialist"
+    ORCHESTRATOR = "orchestrator"
+    HYBRID = "hybrid"
+
+
+class OnDependencyFailure(StrEnum):
+    """What becomes of a task whose dependency failed, was cancelled or was rejected."""
+
+    WAIT = "wait"
+    CANCEL = "cancel"
+    RUN = "run"
+
+
+class BackoffStrategy(StrEnum):
+    """How the pause before a retry grows: b, b*n or b*2^(n-1)."""
+
+    FIXED = "fixed"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
