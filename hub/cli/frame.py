@@ -1,6 +1,7 @@
 """What every command shares: the options on output, and a help text that begins with examples."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -60,7 +61,7 @@ def confirm(out: Output, question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not (click.get_text_stream("stdin").isatty() and click.get_text_stream("stderr").isatty()):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(f"{question} Say so with --yes.")
     click.confirm(question, abort=True, err=True)
 

@@ -4,7 +4,7 @@ On a terminal people get tables with headings and ages; in a pipe the same rows 
 heading, whole, with times in ISO UTC. `--json` prints what the API would answer as `data`.
 """
 
-import json
+import json as jsonlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Output:
     def records(self, records: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:
         """A list as the result; with `--quiet` its first column. `empty` says on stderr why there is none."""
         if self.as_json:
-            self._json(list(records))
+            self.json(list(records))
             return
         if not records:
             self.say(empty)
@@ -74,9 +74,13 @@ class Output:
     def record(self, record: Mapping[str, Any], text: str, *, answer: str) -> None:
         """One thing as the result: all of it as JSON, else `text`, or just its `answer` with `--quiet`."""
         if self.as_json:
-            self._json(dict(record))
+            self.json(dict(record))
         else:
             sys.stdout.write((answer if self.quiet else text) + "\n")
+
+    def line(self, text: str) -> None:
+        """One line of a result that has no table's form."""
+        sys.stdout.write(text + "\n")
 
     def say(self, text: str, *, style: str | None = None) -> None:
         """A line of the story."""
@@ -92,7 +96,7 @@ class Output:
     def fail(self, failure: Failure) -> None:
         """The reason why the command failed, on stderr."""
         if self.as_json:
-            sys.stderr.write(json.dumps(failure.envelope(), ensure_ascii=False) + "\n")
+            sys.stderr.write(jsonlib.dumps(failure.envelope(), ensure_ascii=False) + "\n")
             return
         first, *rest = failure.lines()
         self._to_stderr(first, "red")
@@ -115,8 +119,9 @@ class Output:
         else:
             self.stderr.print(text, style=style, markup=False, soft_wrap=True)
 
-    def _json(self, value: Any) -> None:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, default=plain) + "\n")
+    def json(self, value: Any) -> None:
+        """A value as the result, on one line."""
+        sys.stdout.write(jsonlib.dumps(value, ensure_ascii=False, default=plain) + "\n")
 
 
 def _console(stream: IO[str]) -> "Console":
