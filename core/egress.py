@@ -70,8 +70,8 @@ class Allowed:
     networks: tuple[Network, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> "Allowed":
-        """Read hosts, `host:port` and CIDRs, separated by commas or spaces.
+    def parse(cls, entries: str | Iterable[str]) -> "Allowed":
+        """Read hosts, `host:port` and CIDRs; in one text they are separated by commas or spaces.
 
         Raises:
             ValueError: an entry is none of the three; the message names it.
@@ -79,7 +79,7 @@ class Allowed:
         hosts: set[str] = set()
         endpoints: set[tuple[str, int]] = set()
         networks: list[Network] = []
-        for entry in text.replace(",", " ").split():
+        for entry in entries.replace(",", " ").split() if isinstance(entries, str) else entries:
             try:
                 networks.append(ip_network(entry.strip("[]")))
                 continue

@@ -161,7 +161,8 @@ class TestAllowed:
         assert [str(network) for network in allowed.networks] == [
             "10.0.0.0/8", "fd00::/8", "192.168.1.7/32", "::2/128",
         ]  # fmt: skip
-        assert Allowed.parse("") == Allowed()
+        assert Allowed.parse("") == Allowed.parse([]) == Allowed()
+        assert Allowed.parse(["a", "b:9000"]) == Allowed.parse("a,b:9000")
 
     @pytest.mark.parametrize(
         "entry", ["10.0.0.1/8", "http://x", "a/b", "*.example.com", "host:port", "u@h", "a..b", "x:99999"]
