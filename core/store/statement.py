@@ -120,10 +120,12 @@ class Program:
         )
         self.writes = _writes(construct)
         """Whether it may change anything. A statement of plain text is taken to."""
-        self.returns_all_it_writes = bool(getattr(construct, "is_dml", False) and self.returns) and not any(
-            getattr(cte.element, "is_dml", False) for cte in _ctes(construct)
-        )
-        """Whether an empty result proves that it changed nothing."""
+        nested = any(getattr(cte.element, "is_dml", False) for cte in _ctes(construct))
+        self.tells_all_it_writes = bool(getattr(construct, "is_dml", False)) and not nested
+        """Whether no rows, or a row count of nought, proves that it changed nothing."""
+        lock = getattr(construct, "_for_update_arg", None)
+        self.locks = lock is not None and not lock.skip_locked
+        """Whether it waits for rows that others hold."""
 
     @staticmethod
     def _bind_processor(bind: sa.BindParameter[Any], dialect: sa.Dialect) -> _Process:
