@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hub.client.agents import Agents, Approvals
 from hub.client.events import Events
@@ -57,6 +57,12 @@ class Crossdock:
         self.agents = Agents(transport)
         self.approvals = Approvals(transport)
         return self
+
+    async def me(self) -> Mapping[str, Any]:
+        """Whose key this is, and what it may do: `scope`, `owner_type`, `owner_id`, …"""
+        assert self._transport is not None, "use it as `async with Crossdock() as hub`"
+        data: Mapping[str, Any] = (await self._transport.call("GET", "/auth/me")).data
+        return data
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

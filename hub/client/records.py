@@ -26,7 +26,7 @@ class Task:
     id: str
     title: str
     state: str
-    input: Mapping[str, Any]
+    input: Any
     output: Any
     error: Mapping[str, Any] | None
     version: int
@@ -233,7 +233,7 @@ def _task_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
         "id": str(raw["id"]),
         "title": str(raw.get("title") or ""),
         "state": str(raw.get("state") or ""),
-        "input": raw.get("input") or {},
+        "input": raw.get("input"),
         "output": raw.get("output"),
         "error": raw.get("error"),
         "version": int(raw.get("version") or 0),

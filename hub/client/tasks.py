@@ -27,7 +27,7 @@ class Tasks:
         self,
         title: str,
         *,
-        input: Mapping[str, Any] | None = None,
+        input: Any = None,
         idempotency_key: str | None = None,
         **fields: Any,
     ) -> Task:

@@ -120,7 +120,7 @@ class Transport:
     async def open_stream(
         self, path: str, query: Mapping[str, Any], *, silence: float
     ) -> aiohttp.ClientResponse:
-        """Open a stream of server-sent events, which the caller closes. `silence` seconds without a byte break it.
+        """Open a stream of server-sent events, for the caller to close; `silence` in seconds breaks it.
 
         Raises:
             ApiError: the hub refused.
