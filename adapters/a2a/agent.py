@@ -1,0 +1,73 @@
+"""Who is addressed: one agent as A2A callers see it, and what the operator decided about this face.
+
+The hub itself is one such agent, with one general skill. Nothing here is read from the store.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """One `AgentSkill` of a card."""
+
+    id: str
+    name: str
+    description: str
+    tags: Sequence[str]
+    examples: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExposedAgent:
+    """An agent that A2A callers can address. Tasks sent to it ask for `required_tags`."""
+
+    name: str
+    description: str
+    skills: Sequence[Skill]
+    input_modes: Sequence[str]
+    """What the card declares; a part of another media type is refused."""
+    output_modes: Sequence[str]
+    also_accepts: Sequence[str] = ()
+    """Taken beyond what the card declares, since it means the same (`text/*`)."""
+    required_tags: Sequence[str] | None = None
+    path: str = ""
+    """Where its endpoints are, below the hub's public address."""
+
+
+HUB: Final = ExposedAgent(
+    name="Crossdock",
+    description=(
+        "A durable task hub. Send it work in plain words or as data; an agent that is connected to it does "
+        "the work, and the answer, its progress and its artifacts come back here. Nothing is lost."
+    ),
+    skills=[
+        Skill(
+            id="task",
+            name="Give the hub a task",
+            description="Queues the message as a task; the next agent that can do it takes it.",
+            tags=["task", "delegation"],
+            examples=["Summarise the attached report in five sentences."],
+        )
+    ],
+    input_modes=["text/plain", "application/json"],
+    output_modes=["text/plain", "application/json"],
+    also_accepts=["text/*"],
+)
+
+
+@dataclass(frozen=True)
+class A2AConfig:
+    """What `hub/app.py` decides about this face."""
+
+    public_url: str
+    """The hub's address as others reach it, without a trailing slash."""
+    version: str
+    """The product's version, for the card."""
+    blocking_seconds: float | None = None
+    """Caps how long a blocking send waits; None waits as long as its client does."""
+    heartbeat_seconds: float = 15.0
+    """A silent stream says so this often, as an SSE comment."""
+    max_body_bytes: int = 10 * 1024 * 1024
+    hub: ExposedAgent = field(default=HUB)

@@ -1,0 +1,135 @@
+"""The operations of A2A by name, over plain dicts. Bindings parse and render; what an operation means is said
+once.
+
+A binding makes a `Call`, and runs `answer` or `open` with the operation's name and its parameters. Nothing
+here knows a transport.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from adapters.a2a.agent import A2AConfig, ExposedAgent
+from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, A2AError
+from adapters.a2a.wire import Params
+from core.caller import Caller
+from core.platform import Platform
+
+T = TypeVar("T")
+
+Frame: TypeAlias = tuple[int, dict[str, Any]]
+"""One `StreamResponse`, and the version of the task that it brings its reader to."""
+Frames: TypeAlias = AsyncIterator[Sequence[Frame]]
+
+
+class ClientGone(Exception):
+    """The client hung up while its call waited. What was accepted goes on."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One authenticated call, as its binding read it."""
+
+    caller: Caller
+    agent: ExposedAgent
+    idempotency_key: str | None = None
+    extensions: frozenset[str] = frozenset()
+    gone: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Returns once the client has hung up."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What the answer says beside its result, as headers or metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation: it answers once, or streams."""
+
+    name: str
+    answer: Callable[["Dispatcher", Call, Params], Awaitable[dict[str, Any]]] | None = None
+    stream: Callable[["Dispatcher", Call, Params], Frames] | None = None
+
+
+class Dispatcher:
+    """Runs operations on the platform. It holds no task and no client."""
+
+    def __init__(self, platform: Platform, config: A2AConfig, operations: Mapping[str, Operation]) -> None:
+        self.platform = platform
+        self.config = config
+        self.operations = operations
+
+    def find(self, name: str) -> Operation:
+        """The operation of that name.
+
+        Raises:
+            A2AError: MethodNotFound.
+        """
+        operation = self.operations.get(name)
+        if operation is None:
+            raise A2AError(METHOD_NOT_FOUND, f"No operation is called {name[:60]!r}.")
+        return operation
+
+    async def answer(self, operation: Operation, call: Call, params: Params) -> dict[str, Any]:
+        """Run an operation that answers once.
+
+        Raises:
+            A2AError, HubError: the refusal.
+            ClientGone: the client hung up first.
+        """
+        assert operation.answer is not None, operation.name
+        return await operation.answer(self, call, params)
+
+    async def open(self, operation: Operation, call: Call, params: Params) -> Frames:
+        """Run an operation that streams. What it refuses, it refuses here, before the first frame.
+
+        Raises:
+            A2AError, HubError: the refusal.
+        """
+        assert operation.stream is not None, operation.name
+        frames = operation.stream(self, call, params)
+        first = await anext(frames)
+        return _resumed(first, frames)
+
+
+async def _resumed(first: Sequence[Frame], rest: Frames) -> Frames:
+    try:
+        yield first
+        async for frames in rest:
+            yield frames
+    finally:
+        await rest.aclose()  # type: ignore[attr-defined]  # operations are generators
+
+
+def check_tenant(call: Call, tenant: str | None) -> None:
+    """A tenant that a caller names must be its credential's (specification §13.1).
+
+    Raises:
+        A2AError: it is another.
+    """
+    if tenant is not None and tenant != str(call.caller.tenant_id):
+        raise A2AError(FORBIDDEN, "tenant must be the one that the credential belongs to.")
+
+
+async def unless_gone(call: Call, waiting: Coroutine[Any, Any, T]) -> T:
+    """The result of a wait, given up when the client hangs up.
+
+    Raises:
+        ClientGone: it did.
+    """
+    if call.gone is None:
+        return await waiting
+    wait = asyncio.ensure_future(waiting)
+    gone = asyncio.ensure_future(call.gone())
+    try:
+        await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if wait.done():
+            return wait.result()
+        raise ClientGone
+    finally:
+        await _stop(wait, gone)
+
+
+async def _stop(*tasks: "asyncio.Future[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

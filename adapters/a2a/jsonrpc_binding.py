@@ -1,0 +1,116 @@
+"""A2A over JSON-RPC 2.0 (specification §9): one URL, one request, one answer or one event stream.
+
+Errors of operations travel with HTTP 200, as JSON-RPC has it; refusals of the HTTP exchange itself (401, 403,
+413, 415, 429, 503) keep their status and carry a JSON-RPC body all the same.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from adapters import jsonrpc
+from adapters.a2a import errors, request, sse
+from adapters.a2a.agent import ExposedAgent
+from adapters.a2a.dispatch import ClientGone, Dispatcher, Frames
+from adapters.a2a.errors import A2AError, describe
+from adapters.a2a.version import negotiate
+from adapters.a2a.wire import params_of
+
+_BAD_ENVELOPES: Final = {jsonrpc.PARSE_ERROR: errors.PARSE, jsonrpc.INVALID_REQUEST: errors.INVALID_REQUEST}
+
+
+class JsonRpcEndpoint:
+    """Serves one agent over JSON-RPC."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, agent: ExposedAgent, authenticate: request.Authenticate
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._agent = agent
+        self._authenticate = authenticate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        id: jsonrpc.Id = None
+        answer: request.Answer
+        try:
+            if scope["method"] != "POST":
+                raise A2AError(errors.METHOD_NOT_ALLOWED, "JSON-RPC is sent by POST.")
+            call = await request.call_of(scope, receive, self._agent, self._authenticate)
+            request.check_json(scope)
+            body = await request.body_of(scope, receive, self._dispatcher.config.max_body_bytes)
+            asked = _read(body)
+            id = asked.id
+            operation = self._dispatcher.operations.get(asked.method)
+            negotiate(request.named_version(scope), None if operation is None else operation.name)
+            operation = self._dispatcher.find(asked.method)
+            params = params_of(asked.params)
+            if operation.stream is not None:
+                frames = await self._dispatcher.open(operation, call, params)
+                answer = self._stream(id, frames, call.notes)
+            else:
+                result = await self._dispatcher.answer(operation, call, params)
+                answer = _response(jsonrpc.result(id, result), headers=call.notes)
+        except ClientGone:
+            answer = Response(status_code=499)
+        except Refused as refused:
+            answer = render(refused.error, refused.id)
+        except Exception as error:
+            answer = render(describe(error), id)
+        await answer(scope, receive, send)
+
+    def _stream(self, id: jsonrpc.Id, frames: Frames, notes: dict[str, str]) -> request.Answer:
+        return sse.EventStream(
+            _encoded(id, frames),
+            heartbeat_seconds=self._dispatcher.config.heartbeat_seconds,
+            headers=[(name.lower().encode(), value.encode()) for name, value in notes.items()],
+        )
+
+
+class Refused(Exception):
+    """An envelope that is none, with the id that its answer carries."""
+
+    def __init__(self, error: A2AError, id: jsonrpc.Id) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.id = id
+
+
+def render(error: A2AError, id: jsonrpc.Id = None) -> Response:
+    """A refusal as a JSON-RPC answer."""
+    body = jsonrpc.error(id, error.kind.rpc, error.message, error.details)
+    return _response(body, error.kind.http if error.kind.of_transport else 200, _headers(error))
+
+
+def _headers(error: A2AError) -> dict[str, str]:
+    return {**error.headers, "Allow": "POST"} if error.kind is errors.METHOD_NOT_ALLOWED else error.headers
+
+
+def _read(body: bytes) -> jsonrpc.Request:
+    try:
+        asked = jsonrpc.read_request(body)
+    except jsonrpc.BadEnvelope as bad:
+        raise Refused(A2AError(_BAD_ENVELOPES[bad.code], bad.message), bad.id) from None
+    if asked.notification:
+        raise A2AError(errors.INVALID_REQUEST, "A request needs an id: A2A has no notifications.")
+    return asked
+
+
+async def _encoded(id: jsonrpc.Id, frames: Frames) -> AsyncIterator[bytes]:
+    """Each frame as a whole JSON-RPC answer; the last frame of an event carries its number."""
+    try:
+        async for batch in frames:
+            yield b"".join(
+                sse.event(jsonrpc.result(id, frame), id=number) for number, frame in sse.numbered(batch)
+            )
+    except Exception as error:
+        told = describe(error)
+        yield sse.event(jsonrpc.error(id, told.kind.rpc, told.message, told.details))
+    finally:
+        await frames.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+
+def _response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, "application/json")

@@ -1,0 +1,255 @@
+"""Every operation of A2A 1.0 (specification §3.1): check, command, render.
+
+A task is seen here only by whoever submitted it; core sees to that by the caller's face. Foreign and missing
+look alike. Nothing here knows a binding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+from adapters.a2a import errors, streams, translate, wire
+from adapters.a2a.dispatch import Call, Dispatcher, Frames, Operation, check_tenant, unless_gone
+from adapters.a2a.errors import A2AError
+from adapters.a2a.pages import page_token, position_of
+from adapters.a2a.reply import Reply, reply
+from adapters.a2a.wire import Params
+from core.errors import InvalidTransition
+from core.events import await_settled
+from core.tasks.cancel import CancelTask, cancel
+from core.tasks.read import GetTask, ListOwn, list_own, view_task
+from core.tasks.submit import SubmitTask, submit_view
+from core.tasks.task import TaskView
+from schemas.vocabulary import TaskState
+
+TITLE: Final = 120
+"""The longest title that a task gets from its message."""
+
+
+async def send_message(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
+    """SendMessage: a new task, or an answer to one that asks. Waits unless told not to."""
+    request = wire.send_message(params)
+    task_id, view = await _accept(dispatcher, call, request)
+    if not request.return_immediately:
+        view = await _settled(dispatcher, call, task_id)
+    elif view is None:
+        view = await dispatcher.platform.read(call.caller, view_task, GetTask(task_id))
+    if request.task_id is None and view.task.state is TaskState.COMPLETED:
+        for message in reversed(view.messages):
+            if message.final:
+                return {"message": translate.message_of(message, view.task.context_id, str(task_id))}
+    return {"task": translate.task_of(view, call.caller, history_length=request.history_length)}
+
+
+async def send_streaming_message(dispatcher: Dispatcher, call: Call, params: Params) -> Frames:
+    """SendStreamingMessage: as SendMessage, told as it happens."""
+    request = wire.send_message(params)
+    task_id, _ = await _accept(dispatcher, call, request)
+    followed = streams.follow(
+        dispatcher.platform,
+        call.caller,
+        task_id,
+        history_length=request.history_length,
+        until_asked=True,
+    )
+    async for frames in followed:
+        yield frames
+
+
+async def get_task(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
+    """GetTask."""
+    request = wire.one_task(params)
+    check_tenant(call, request.tenant)
+    wanted = GetTask(_id(request.id), messages=_shown(request.history_length))
+    view = await dispatcher.platform.read(call.caller, view_task, wanted)
+    return translate.task_of(view, call.caller, history_length=request.history_length)
+
+
+async def list_tasks(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
+    """ListTasks: newest status first."""
+    request = wire.list_tasks(params)
+    check_tenant(call, request.tenant)
+    query = ListOwn(
+        context_id=request.context_id,
+        slices=translate.slices_of(request.state) if request.state else (),
+        status_after=request.status_after,
+        before=position_of(request.page_token),
+        page_size=request.page_size + 1,
+        with_artifacts=request.include_artifacts,
+        messages=_shown(request.history_length),
+    )
+    page = await dispatcher.platform.read(call.caller, list_own, query)
+    views = page.items[: request.page_size]
+    last = views[-1].task if len(page.items) > request.page_size else None
+    return {
+        "tasks": [
+            translate.task_of(
+                view,
+                call.caller,
+                history_length=request.history_length,
+                with_artifacts=request.include_artifacts,
+            )
+            for view in views
+        ],
+        "nextPageToken": "" if last is None else page_token((last.status_at, last.id)),
+        "pageSize": request.page_size,
+        "totalSize": page.total,
+    }
+
+
+async def cancel_task(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
+    """CancelTask: at once; a task that is final is not cancelable, a cancelled one included."""
+    request = wire.one_task(params)
+    check_tenant(call, request.tenant)
+    task_id = _id(request.id)
+    reason = (request.metadata or {}).get("reason")
+    try:
+        await dispatcher.platform.write(
+            call.caller,
+            cancel,
+            CancelTask(task_id, reason=reason if isinstance(reason, str) else None, strict=True),
+        )
+    except InvalidTransition as error:
+        raise A2AError(
+            errors.TASK_NOT_CANCELABLE, f"The task cannot be cancelled: {error.message}."
+        ) from error
+    view = await dispatcher.platform.read(call.caller, view_task, GetTask(task_id))
+    return translate.task_of(view, call.caller)
+
+
+async def subscribe_to_task(dispatcher: Dispatcher, call: Call, params: Params) -> Frames:
+    """SubscribeToTask: the task as it stands, then what happens to it."""
+    request = wire.one_task(params)
+    check_tenant(call, request.tenant)
+    async for frames in streams.follow(dispatcher.platform, call.caller, _id(request.id), live_only=True):
+        yield frames
+
+
+async def get_extended_agent_card(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
+    """GetExtendedAgentCard: the card does not declare one."""
+    check_tenant(call, wire.tenant_of(params))
+    raise A2AError(errors.UNSUPPORTED_OPERATION, "This agent has no extended card.")
+
+
+async def push_config(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
+    """The four operations on push notification configurations: the card does not declare the capability."""
+    check_tenant(call, wire.tenant_of(params))
+    raise _no_push()
+
+
+async def _accept(
+    dispatcher: Dispatcher, call: Call, request: wire.SendMessage
+) -> tuple[UUID, TaskView | None]:
+    """Commit what was sent. The view is the new task's; None when it must be read."""
+    check_tenant(call, request.tenant)
+    if request.push is not None:
+        raise _no_push()
+    _check_modes(call, request.parts)
+    caller = call.caller
+    if call.idempotency_key is not None:
+        caller = replace(caller, replay_key=call.idempotency_key)
+    platform = dispatcher.platform
+    if request.task_id is not None:
+        task_id = _id(request.task_id)
+        answer = Reply(
+            task_id, request.context_id, request.message_id, request.parts, request.message_metadata
+        )
+        replied = await platform.write_once(caller, reply, answer)
+        _note_replay(call, replied.replayed)
+        return task_id, None
+    outcome = await platform.write_once(caller, submit_view, _command(call, request))
+    _note_replay(call, outcome.replayed)
+    return outcome.result.task.id, None if outcome.replayed else outcome.result
+
+
+def _command(call: Call, request: wire.SendMessage) -> SubmitTask:
+    return SubmitTask(
+        title=_title(request.parts),
+        parts=request.parts,
+        message_id=request.message_id,
+        message_metadata=request.message_metadata,
+        context_id=request.context_id,
+        context={"accepted_output_modes": request.accepted_output_modes}
+        if request.accepted_output_modes
+        else {},
+        metadata=request.metadata,
+        required_tags=call.agent.required_tags,
+    )
+
+
+def _title(parts: Sequence[Mapping[str, Any]]) -> str:
+    for part in parts:
+        text = part.get("text")
+        if text:
+            for line in text.splitlines():
+                if line.strip():
+                    line = line.strip()
+                    return line if len(line) <= TITLE else line[: TITLE - 1] + "…"
+    filename: str | None = parts[0].get("filename")
+    return filename or "A2A message"
+
+
+def _check_modes(call: Call, parts: Sequence[Mapping[str, Any]]) -> None:
+    modes = (*call.agent.input_modes, *call.agent.also_accepts)
+    for part in parts:
+        media_type = part.get("media_type")
+        if media_type is not None and not wire.accepts(modes, media_type):
+            raise A2AError(
+                errors.CONTENT_TYPE_NOT_SUPPORTED,
+                f"{media_type[:80]!r} is not among the input modes of this agent: "
+                f"{', '.join(call.agent.input_modes)}.",
+                metadata={"inputModes": ",".join(call.agent.input_modes)},
+            )
+
+
+async def _settled(dispatcher: Dispatcher, call: Call, task_id: UUID) -> TaskView:
+    """The task once it is final or asks its sender for something; sooner only if the wait is capped."""
+    limit = dispatcher.config.blocking_seconds
+    return await unless_gone(call, await_settled(dispatcher.platform, call.caller, task_id, timeout=limit))
+
+
+def _shown(history_length: int | None) -> int:
+    """How many messages to read: one more than to show, as the newest may be the status message."""
+    return (translate.HISTORY if history_length is None else history_length) + 1
+
+
+def _note_replay(call: Call, replayed: bool) -> None:
+    if replayed:
+        call.notes["Idempotency-Replayed"] = "true"
+
+
+def _id(text: str) -> UUID:
+    """The id of a task. Anything else is no task's id, which is all that a caller learns."""
+    if len(text) == 36:
+        try:
+            return UUID(text)
+        except ValueError:
+            pass
+    raise A2AError(errors.TASK_NOT_FOUND, "No such task.")
+
+
+def _no_push() -> A2AError:
+    return A2AError(errors.PUSH_NOT_SUPPORTED, "This agent sends no push notifications.")
+
+
+OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
+    {
+        operation.name: operation
+        for operation in (
+            Operation("SendMessage", answer=send_message),
+            Operation("SendStreamingMessage", stream=send_streaming_message),
+            Operation("GetTask", answer=get_task),
+            Operation("ListTasks", answer=list_tasks),
+            Operation("CancelTask", answer=cancel_task),
+            Operation("SubscribeToTask", stream=subscribe_to_task),
+            Operation("CreateTaskPushNotificationConfig", answer=push_config),
+            Operation("GetTaskPushNotificationConfig", answer=push_config),
+            Operation("ListTaskPushNotificationConfigs", answer=push_config),
+            Operation("DeleteTaskPushNotificationConfig", answer=push_config),
+            Operation("GetExtendedAgentCard", answer=get_extended_agent_card),
+        )
+    }
+)
+"""By their name in JSON-RPC and gRPC."""
