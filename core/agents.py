@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Forbidden, NotFound
-from core.lifecycle import P_NOW
+from core.fencing import P_NOW
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx

@@ -1,7 +1,7 @@
 """One table for everything that somebody must allow: starting, a result, a permission, a tool call.
 
-The first decision wins. Whoever holds the lease of the task never decides, whatever its scope. An approval has
-no deadline unless one is given, and running out is its own status, never a silent rejection.
+The first decision wins. Whoever holds the lease of the task never decides, whatever its scope. An approval
+has no deadline unless one is given, and running out is its own status, never a silent rejection.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Forbidden, Invalid, NotFound
-from core.lifecycle import P_NOW, P_TASK, Who, tell, touch
+from core.fencing import P_NOW, P_TASK
+from core.lifecycle import Who, tell, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -199,7 +200,7 @@ async def open_approval(
     decider_id: UUID | None = None,
     taken: bool = False,
 ) -> Approval:
-    """Make a pending approval of a task. `taken`: the caller has taken a version of the task for its event."""
+    """Make a pending approval of a task. `taken`: the task's version was taken for an event of its own."""
     approval = Approval(
         id=tx.new_id(),
         tenant_id=row.tenant_id,

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from core import access
 from core.caller import Caller
 from core.errors import Gone
-from core.lifecycle import P_TASK
+from core.fencing import P_TASK
 from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Statement
@@ -212,15 +212,17 @@ async def follow(
     sight = _Sight(platform, caller)
     reached = after
     if reached is not None:
-        async for reached, events in _catch_up(platform, caller, wanted, reached):
-            yield reached, events
+        async for upto, events in _catch_up(platform, caller, wanted, reached):
+            reached = upto
+            yield upto, events
     async with await platform.tail.subscribe() as live:
         if reached is None:
             reached = live.since
             yield reached, []
         else:
-            async for reached, events in _catch_up(platform, caller, wanted, reached, until=live.since):
-                yield reached, events
+            async for upto, events in _catch_up(platform, caller, wanted, reached, until=live.since):
+                reached = upto
+                yield upto, events
         while True:
             batch = await live.next(idle_seconds)
             fresh = [event for event in batch if event.pos > reached]

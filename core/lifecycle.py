@@ -16,16 +16,12 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Forbidden, InvalidTransition, NotFound
+from core.fencing import P_NOW, P_TASK, check_lease, fenced
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
-from core.store.types import Id, Instant
 from core.transitions import ASKING, FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
 from schemas.vocabulary import AttemptOutcome, Face, TaskState
-
-P_TASK = sa.bindparam("p_task_id", type_=Id())
-P_LEASE = sa.bindparam("p_lease_id", type_=Id())
-P_NOW = sa.bindparam("p_now", type_=Instant())
 
 
 class Who(StrEnum):
@@ -59,27 +55,6 @@ class Moved:
 
 def _codes(states: frozenset[TaskState]) -> list[sa.ColumnElement[int]]:
     return [sa.literal_column(str(int(s)), sa.SmallInteger) for s in sorted(states)]
-
-
-def _live_lease() -> sa.ColumnElement[bool]:
-    return sa.exists().where(
-        t.lease.c.task_id == t.task.c.id, t.lease.c.lease_id == t.task.c.lease_id, t.lease.c.until > P_NOW
-    )
-
-
-def fenced(fence: Fence, *, presented: bool) -> list[sa.ColumnElement[bool]]:
-    """What an executor's write compares: its lease, alive; or, when it presents none (old clients), itself."""
-    if fence is Fence.OWN and presented:
-        return [t.task.c.lease_id == P_LEASE, _live_lease()]
-    if fence is Fence.OWN:
-        return [
-            t.task.c.lease_id.is_not(None),
-            sa.or_(t.task.c.agent_id == access.ME, t.task.c.worker_id == access.ME),
-            _live_lease(),
-        ]
-    if fence is Fence.SEEN:
-        return [t.task.c.lease_id == P_LEASE]
-    return []
 
 
 def touched(*, announcements: int = 1) -> dict[str, Any]:
@@ -130,10 +105,6 @@ def compare_and_set(
 
 
 _READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
-_ATTEMPT_OF_LEASE = Statement(
-    sa.select(t.attempt).where(t.attempt.c.task_id == P_TASK, t.attempt.c.lease_id == P_LEASE)
-)
-_LEASE_UNTIL = Statement(sa.select(t.lease.c.until).where(t.lease.c.task_id == P_TASK))
 _OUTCOME = sa.bindparam("p_outcome", type_=sa.String())
 _END_ATTEMPT = Statement(
     sa.update(t.attempt)
@@ -367,54 +338,3 @@ async def _explain(
     raise InvalidTransition(
         f"the task is {state.wire}, which does not allow {m.value}", details=_states(row, arc)
     )
-
-
-async def check_lease(tx: Tx, row: Row, lease_id: UUID | None, *, repeats: Arc | None = None) -> None:
-    """Say what is wrong with an executor's lease; return when nothing is, or when this is a repeat.
-
-    Raises:
-        Forbidden: the caller never was the executor of this task.
-        Conflict: `details.reason_code` is `task_already_cancelled`, `task_ownership_moved` or `lease_expired`.
-    """
-    me, cancelled = tx.caller.principal_id, row.state == TaskState.CANCELLED
-    held = (
-        None if lease_id is None else await tx.one(_ATTEMPT_OF_LEASE, p_task_id=row.id, p_lease_id=lease_id)
-    )
-    if lease_id is None:
-        if not cancelled and me not in (row.agent_id, row.worker_id):
-            raise Forbidden("only the task's executor may do this: present the lease_id of your claim")
-    elif held is None or not (tx.caller.operator or me in (held.agent_id, held.worker_id)):
-        if not tx.caller.operator and not cancelled:
-            raise Forbidden("this lease is not yours")
-    if repeats and held is not None:
-        done = held.outcome is not None and held.outcome == repeats.ends
-        if row.state == repeats.target and row.attempt == held.n and (done or held.outcome is None):
-            return
-    if cancelled:
-        raise Conflict(
-            "the task was cancelled: stop and drop the result",
-            details={"reason_code": "task_already_cancelled", "stale_callback_disposition": "cancelled"},
-        )
-    if lease_id is not None and row.lease_id == lease_id or lease_id is None and row.lease_id is not None:
-        lease = await tx.one(_LEASE_UNTIL, p_task_id=row.id)
-        if lease is not None and lease.until > tx.now:
-            return
-        raise Conflict(
-            "the lease ran out; the task will be given to somebody else",
-            details={"reason_code": "lease_expired"},
-            hint="renew with POST /tasks/{id}/lease before lease_expires_at",
-        )
-    if row.lease_id is not None or (held is not None and row.attempt > held.n):
-        raise Conflict(
-            f"attempt {row.attempt} runs under another lease: drop this result",
-            details={"reason_code": "task_ownership_moved", "stale_callback_disposition": "superseded"},
-        )
-    if held is None or held.outcome == AttemptOutcome.EXPIRED:
-        raise Conflict("the lease has ended", details={"reason_code": "lease_expired"})
-    if TaskState(row.state) not in FINAL and held.outcome in (
-        AttemptOutcome.SUPERSEDED,
-        AttemptOutcome.FAILED,
-    ):
-        raise Conflict(
-            "the attempt has ended", details={"reason_code": "task_ownership_moved", "outcome": held.outcome}
-        )

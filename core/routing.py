@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import sqlalchemy as sa
+
 from core.store import tables as t
 from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx

@@ -36,7 +36,7 @@ class SlowReader(TooMany):
 
 
 class Event:
-    """One row of the log. `rendered` keeps what the faces made of it, so that it is encoded once a process."""
+    """One row of the log. `rendered` keeps what the faces made of it: encoded once in a process."""
 
     __slots__ = ("__dict__", "_row", "rendered", "size")
 

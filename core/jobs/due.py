@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from core import routing
 from core.approvals import Approval
 from core.errors import Conflict
-from core.lifecycle import P_NOW, P_TASK, Who, end_attempt, move, tell, touch
+from core.fencing import P_NOW, P_TASK
+from core.lifecycle import Who, end_attempt, move, tell, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -47,7 +48,7 @@ class DueApproval:
     approval_id: UUID
 
 
-_LIMIT = sa.literal_column(str(BATCH))
+_LIMIT: sa.ColumnElement[int] = sa.literal_column(str(BATCH))
 _LEASES = Statement(
     sa.select(t.lease.c.tenant_id, t.lease.c.task_id, t.lease.c.lease_id)
     .where(t.lease.c.until <= P_NOW)

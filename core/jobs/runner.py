@@ -46,7 +46,7 @@ SWEEPS: Sequence[Sweep] = (
 
 
 class Presence:
-    """Principals that were heard of since the last look, so that a call is a heartbeat at no cost of its own."""
+    """Principals that were heard of since the last look: a call is a heartbeat, and costs nothing more."""
 
     def __init__(self) -> None:
         self._heard: set[UUID] = set()

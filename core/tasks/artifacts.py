@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import NotFound
-from core.lifecycle import P_NOW, P_TASK, Who, tell, touch
+from core.fencing import P_NOW, P_TASK
+from core.lifecycle import Who, tell, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx
@@ -74,11 +75,11 @@ _APPEND = Statement(
 
 def _replace() -> sa.Executable:
     c = t.artifact.c
-    made = insert(t.artifact).values({n: sa.bindparam(f"p_{n}", type_=c[n].type) for n in c.keys()})
+    made = insert(t.artifact).values({col.name: sa.bindparam(f"p_{col.name}", type_=col.type) for col in c})
     kept = {"task_id", "artifact_id", "tenant_id", "created_n", "created_at"}
     return made.on_conflict_do_update(
         index_elements=["task_id", "artifact_id"],
-        set_={n: made.excluded[n] for n in c.keys() if n not in kept},  # noqa: SIM118
+        set_={col.name: made.excluded[col.name] for col in c if col.name not in kept},
     ).returning(*c)
 
 

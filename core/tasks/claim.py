@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,7 +16,8 @@ import sqlalchemy as sa
 from core import access, routing
 from core.caller import Caller
 from core.errors import AgentBusy, Forbidden, NotFound
-from core.lifecycle import P_NOW, Who, move, record, touched
+from core.fencing import P_NOW
+from core.lifecycle import Who, move, record, touched
 from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -131,8 +133,8 @@ _statement = lru_cache(maxsize=64)(_claim_statement)
 async def claim(tx: Tx, command: ClaimTasks) -> Claims:
     """Give the agent the most urgent tasks that it covers; none is an empty answer.
 
-    An agent that has no free place gets its own live tasks again, under the same leases, so that a claim whose
-    answer was lost can be repeated. Two claims never get the same task.
+    An agent that has no free place gets its own live tasks again, under the same leases, so that a claim
+    whose answer was lost can be repeated. Two claims never get the same task.
 
     Raises:
         NotFound: no such agent.
@@ -188,7 +190,7 @@ async def _take(
     for begin in range(0, len(routes), width):
         group = routes[begin : begin + width]
         padded = [*group, *([-1] * (width - len(group)))]
-        params = {f"p_route_{n}": route for n, route in enumerate(padded)}
+        params: dict[str, Any] = {f"p_route_{n}": route for n, route in enumerate(padded)}
         if command.workflow_id is not None:
             params["p_workflow_id"] = command.workflow_id
         row = await tx.one(

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
-from core.lifecycle import P_NOW, P_TASK, Who, move, tell, touch
+from core.fencing import P_NOW, P_TASK
+from core.lifecycle import Who, move, tell, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx

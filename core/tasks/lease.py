@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from core import access
 from core.caller import Caller
 from core.errors import NotFound
-from core.lifecycle import P_LEASE, P_NOW, P_TASK, check_lease
+from core.fencing import P_LEASE, P_NOW, P_TASK, check_lease
 from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Statement
@@ -67,7 +67,7 @@ async def renew(tx: Tx, command: RenewLease) -> LeaseState:
 async def renew_waiting(
     platform: Platform, caller: Caller, command: RenewLease, wait_seconds: float
 ) -> LeaseState:
-    """As `renew`, then wait up to `wait_seconds` for news: a wish to cancel, an answer, the loss of the lease.
+    """As `renew`, then wait up to `wait_seconds` for news: a wish to cancel, an answer, a lost lease.
 
     Raises: as `renew`, also when the lease is lost while waiting.
     """

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import NotFound
-from core.lifecycle import P_TASK, Who, tell, touch
+from core.fencing import P_TASK
+from core.lifecycle import Who, tell, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from core import access
 from core.approvals import Approval
 from core.errors import Conflict, Invalid, NotFound
-from core.lifecycle import P_TASK, Who, tell, touch
+from core.fencing import P_TASK
+from core.lifecycle import Who, tell, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -184,7 +185,7 @@ async def _row(tx: Tx, task_id: UUID) -> Row:
 async def list_tasks(tx: Tx, query: ListTasks) -> Page[Task]:
     """A page of the tasks that the caller may read."""
     c = t.task.c
-    wanted = [access.readable()]
+    wanted: list[sa.ColumnElement[bool]] = [access.readable()]
     equal = {
         "context_id": query.context_id,
         "face": query.face,
@@ -216,7 +217,7 @@ async def list_tasks(tx: Tx, query: ListTasks) -> Page[Task]:
 async def list_own(tx: Tx, query: ListOwn) -> Page[TaskView]:
     """A page of what the caller's own principal submitted, whatever its scope."""
     c = t.task.c
-    wanted = [c.tenant_id == access.TENANT, c.submitter_id == access.ME]
+    wanted: list[sa.ColumnElement[bool]] = [c.tenant_id == access.TENANT, c.submitter_id == access.ME]
     if query.context_id is not None:
         wanted.append(c.context_id == query.context_id)
     if query.slices:

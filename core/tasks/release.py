@@ -10,7 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import routing
-from core.lifecycle import P_NOW, P_TASK, Who, move
+from core.fencing import P_NOW, P_TASK
+from core.lifecycle import Who, move
 from core.routing import Route, route_id
 from core.store import tables as t
 from core.store.statement import Row, Statement

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Forbidden, NotFound
-from core.lifecycle import P_TASK, Who, move
+from core.fencing import P_TASK
+from core.lifecycle import Who, move
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -27,7 +28,7 @@ REQUEUE_PAUSE = timedelta(seconds=1)
 
 @dataclass(frozen=True)
 class ReportedError:
-    """Why an attempt failed. Only a recoverable one is tried again, and only if the policy lists its category."""
+    """Why an attempt failed. It is tried again if it is recoverable and the policy lists its category."""
 
     category: str
     message: str
@@ -117,8 +118,8 @@ async def complete(tx: Tx, command: CompleteTask) -> Task:
     `output_pending_assessment` instead of `completed`.
 
     Raises:
-        NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`; Conflict also for another result
-            under a lease that has already completed.
+        NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`; Conflict also for another
+            result under a lease that has already completed.
     """
     row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
     doubts = _doubts(row, command)
@@ -153,9 +154,9 @@ async def fail(tx: Tx, command: FailTask) -> Task:
     """
     row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
     error = command.error
-    if row.lease_id is not None and row.lease_id != command.lease_id and command.lease_id is None:
-        if tx.caller.operator and row.state in (TaskState.CLAIMED, TaskState.IN_PROGRESS):
-            return await _give_up(tx, row, error)
+    working = row.state in (TaskState.CLAIMED, TaskState.IN_PROGRESS)
+    if command.lease_id is None and tx.caller.operator and working:
+        return await _give_up(tx, row, error)
     again = policies.retry_at(
         policies.loaded(row.policy).retry, row.retry_count, error.category, error.recoverable, tx.now
     )

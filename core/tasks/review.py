@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from core import access
 from core.approvals import Approval, DecideApproval, decide
 from core.errors import Conflict, InvalidTransition, NotFound
-from core.lifecycle import P_TASK, Who, move
+from core.fencing import P_TASK
+from core.lifecycle import Who, move
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -38,7 +39,7 @@ class JudgeTask:
 
 @dataclass(frozen=True)
 class RetryTask:
-    """Try again. `force` also from states that are not a failure; `override_input` is merged into the input."""
+    """Try again; with `force` from more states. `override_input` is merged into the input."""
 
     task_id: UUID
     override_input: Mapping[str, Any] | None = None

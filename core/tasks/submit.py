@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from core import access, routing
 from core.errors import Conflict, Forbidden, Invalid, NotFound
-from core.lifecycle import P_NOW, P_TASK, tell
+from core.fencing import P_NOW, P_TASK
+from core.lifecycle import tell
 from core.routing import Route, route_id
 from core.store import tables as t
 from core.store.statement import Row, Statement, insert
