@@ -15,7 +15,8 @@
     ├── UpstreamFailed          502
     └── Unavailable             503
 
-A child exists only where a caller acts differently. Causes go to the log, not into `details`: those are public.
+A child exists only where a caller acts differently. Causes go to the log, not into `details`: those are
+public.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Wake-ups inside one process: who waits for a topic, and whom a commit wakes.
 
-A hint is never the truth: whoever is woken asks the database again, and whoever is not has a polling backstop. All of
-it runs on the event loop's thread. Other replicas' hints arrive through the store.
+A hint is never the truth: whoever is woken asks the database again, and whoever is not has a polling
+backstop. All of it runs on the event loop's thread. Other replicas' hints arrive through the store.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ ONE_EACH = "route:"
 class Listener:
     """One waiter on some topics, armed while its `with` block runs.
 
-    What is published after entry is not lost: `wait` returns at once if it happened before. A hint for one waiter that
-    this one leaves unused when the block ends goes to the next in line.
+    What is published after entry is not lost: `wait` returns at once if it happened before. A hint for one
+    waiter that this one leaves unused when the block ends goes to the next in line.
     """
 
     __slots__ = ("_future", "_hint", "_hints", "_topics")

@@ -1,7 +1,7 @@
 """Every error code of the platform and what it means on each transport.
 
-Not here: JSON-RPC numbers. The same number means different things in different protocols, so each JSON-RPC adapter
-keeps its own table from `ErrorCode`.
+Not here: JSON-RPC numbers. The same number means different things in different protocols, so each JSON-RPC
+adapter keeps its own table from `ErrorCode`.
 """
 
 from collections.abc import Mapping

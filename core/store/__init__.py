@@ -21,8 +21,13 @@ __all__ = [
 ]
 
 
-def open_store(url: str, *, clock: Clock | None = None, new_id: IdSource | None = None) -> Store:
+def open_store(
+    url: str, *, clock: Clock | None = None, new_id: IdSource | None = None, beside: bool = False
+) -> Store:
     """The store that a database URL names; `start` opens it.
+
+    With `beside` a SQLite file may be served by another process at the same time: for a command of a moment
+    that does not depend on its wake-ups and caches.
 
     `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…` and `postgres://…` are understood.
 
@@ -33,7 +38,9 @@ def open_store(url: str, *, clock: Clock | None = None, new_id: IdSource | None 
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         from core.store.sqlite import SqliteStore
 
-        return SqliteStore(rest[1:], clock=clock or SystemClock(), new_id=new_id or UuidSource())
+        return SqliteStore(
+            rest[1:], clock=clock or SystemClock(), new_id=new_id or UuidSource(), beside=beside
+        )
     if separator and scheme in ("postgres", "postgresql"):
         from core.store.postgres import PostgresStore
 

@@ -39,7 +39,7 @@ _TAIL = 74
 
 
 class UuidSource:
-    """UUIDv7 (RFC 9562 §5.7), strictly growing within the process (§6.2, method 2). Safe to call from any thread."""
+    """UUIDv7 (RFC 9562 §5.7), strictly growing within the process (§6.2, method 2), from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,7 +51,8 @@ class UuidSource:
         fresh = (time.time_ns() // 1_000_000 << _TAIL) | (random >> 6)
         with self._lock:
             if fresh >> _TAIL <= self._last >> _TAIL:
-                # The same millisecond, or a clock that was set back: go on from the last one by a random step.
+                # The same millisecond, or a clock that was set back: go on from the last one by a random
+                # step.
                 fresh = self._last + 1 + (random & 0xFFFF_FFFF)
             self._last = fresh
         high, tail = fresh >> _TAIL, fresh & ((1 << _TAIL) - 1)

@@ -43,14 +43,16 @@ class Call:
 class Store(ABC):
     """A database that runs commands and queries.
 
-    A command that was handed over runs to its end though its awaiter is cancelled. `write` returns after the commit has
-    been flushed.
+    A command that was handed over runs to its end though its awaiter is cancelled. `write` returns after the
+    commit has been flushed.
     """
 
     dialect: str
     clock: Clock
     new_id: IdSource
     hints: Hints
+    memory: dict[type[Any], Any]
+    """What this process remembers of the database; see `Tx.memory`."""
 
     @abstractmethod
     async def start(self) -> None:

@@ -2,10 +2,11 @@
 
 While all lanes are busy, calls gather; a lane that is free takes a batch. The rules of a batch:
 
-- Its calls are of one command. What a command adds late is not yet visible to the next one in its batch, and calls of
-  one command on different things do not look at each other.
-- No key is in two calls that run at once, in this batch or in another lane: calls about one task wait for each other
-  here instead of in the database, where waiting lanes could deadlock. Calls with a common key keep their order.
+- Its calls are of one command. What a command adds late is not yet visible to the next one in its batch, and
+  calls of one command on different things do not look at each other.
+- No key is in two calls that run at once, in this batch or in another lane: calls about one task wait for
+  each other here instead of in the database, where waiting lanes could deadlock. Calls with a common key keep
+  their order.
 """
 
 import asyncio

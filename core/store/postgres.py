@@ -1,7 +1,7 @@
 """The PostgreSQL store: calls gather into batches, and a batch is one transaction on one connection.
 
-A batch whose calls only add costs a handful of round trips whatever its size. When anything but a clean refusal
-happens in it, it is rolled back and its calls run one by one, so that no call suffers for another.
+A batch whose calls only add costs a handful of round trips whatever its size. When anything but a clean
+refusal happens in it, it is rolled back and its calls run one by one, so that no call suffers for another.
 """
 
 import asyncio
@@ -32,11 +32,13 @@ BATCH = 64
 ATTEMPTS = 6
 """How often a call is tried whose transaction lost a race."""
 
-_KEY = tuple(idem.primary_key.columns.keys())
-FIND_MANY = (
-    "SELECT k.n, i.body_hash, i.answer FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[]) "
-    f"WITH ORDINALITY AS k({', '.join(_KEY)}, n) JOIN idem i USING ({', '.join(_KEY)})"
-)
+_KEY = ("tenant_id", "principal_id", "command", "target", "key")
+FIND_MANY = """
+SELECT k.n, i.body_hash, i.answer
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+  WITH ORDINALITY AS k(tenant_id, principal_id, command, target, key, n)
+JOIN idem i USING (tenant_id, principal_id, command, target, key)
+"""
 
 LOST_RACE = (
     asyncpg.DeadlockDetectedError,

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: how the hub's sessions are set, and which failures mean that the server is away."""
+"""Connections to PostgreSQL: the settings of the hub's sessions, and the failures that mean: away."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias

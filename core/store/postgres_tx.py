@@ -44,7 +44,8 @@ class Batch:
     async def flush(self) -> None:
         groups = [(sql, rows) for sql, rows in self.groups if rows]
         if self.events:
-            # Last and in one piece: nothing refers to them, and the log keeps the order in which they were made.
+            # Last and in one piece: nothing refers to them, and the log keeps the order in which they were
+            # made.
             groups.append((ADD_EVENT.program("postgresql").sql, self.events))
         self.groups, self.events = [], []
         for sql, rows in groups:

@@ -1,7 +1,8 @@
 """Hints between replicas, by LISTEN and NOTIFY on connections of their own.
 
-NOTIFY never runs in a transaction that works: its lock would serialise all commits. What a process commits within a
-few milliseconds goes out together. A hint that is lost costs its waiter the polling backstop, nothing else.
+NOTIFY never runs in a transaction that works: its lock would serialise all commits. What a process commits
+within a few milliseconds goes out together. A hint that is lost costs its waiter the polling backstop,
+nothing else.
 """
 
 import asyncio

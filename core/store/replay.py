@@ -1,8 +1,9 @@
 """Replay keys: the second of two equal calls gets the result of the first.
 
-The row in `idem` is written in the command's own transaction, so that a call and its memory commit together and a
-failure leaves neither. Of calls that race, one has an effect: SQLite has one writer; on PostgreSQL the primary key
-refuses the second, whose transaction is run again and then finds the first. Nothing here expires rows.
+The row in `idem` is written in the command's own transaction, so that a call and its memory commit together
+and a failure leaves neither. Of calls that race, one has an effect: SQLite has one writer; on PostgreSQL the
+primary key refuses the second, whose transaction is run again and then finds the first. Nothing here expires
+rows.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from core.store.types import Encoded
 
 FIND = Statement(
     sa.select(idem.c.body_hash, idem.c.answer).where(
-        *(idem.c[name] == sa.bindparam(name) for name in idem.primary_key.columns.keys())
+        *(column == sa.bindparam(column.name) for column in idem.primary_key)
     )
 )
 REMEMBER = Statement(sa.insert(idem))
@@ -85,7 +86,7 @@ def digest(argument: Any) -> bytes:
 
 
 def target_of(argument: Any) -> str:
-    """The id of what a command is about: its `task_id`, else its first field that ends in `_id`, else nothing."""
+    """The id of what a command is about: its `task_id`, else its first field in `_id`, else nothing."""
     name = _target_field(cast(Any, type(argument)))
     value = getattr(argument, name) if name else None
     return "" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""The tables of a fresh database, straight from their declaration. Databases that live are migrated instead."""
+"""The tables of a fresh database, straight from their declaration. Living databases are migrated."""
 
 from functools import cache
 from typing import Any

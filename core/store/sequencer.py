@@ -1,8 +1,9 @@
-"""Who numbers the log on PostgreSQL: one leader moves rows from `event_outbox` to `event` in one server-side statement.
+"""Who numbers the log on PostgreSQL: one leader moves rows from `event_outbox` to `event` in one server-side
+statement.
 
 Writers insert into the outbox in any order of commit; the leader gives each row the next position once it is
-committed. So positions are contiguous, and what is caused comes after its cause. The statement stays correct though two
-leaders should run it at once: they serialise on `event_head`, and each row is deleted once.
+committed. So positions are contiguous, and what is caused comes after its cause. The statement stays correct
+though two leaders should run it at once: they serialise on `event_head`, and each row is deleted once.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import time
 from core.hints import Hints
 from core.store.postgres_connection import Connect, Connection
 from core.store.relay import Relay, keep
-from core.store.tables import event, event_head, event_outbox
+from core.store.tables import event_outbox
 from core.store.tx import EVENTS
 
 SEQUENCE = "sequence"
@@ -29,23 +30,24 @@ FOLLOW = 0.5
 _columns = ", ".join(c.name for c in event_outbox.columns if c.name != "seq")
 
 LEAD = "SELECT pg_try_advisory_lock(hashtextextended('crossdock sequencer ' || current_schema(), 0))"
-BEGIN_LOG = f"INSERT INTO {event_head.name} (id, pos) SELECT 1, coalesce(max(pos), 0) FROM {event.name} ON CONFLICT DO NOTHING"
+BEGIN_LOG = """
+INSERT INTO event_head (id, pos) SELECT 1, coalesce(max(pos), 0) FROM event ON CONFLICT DO NOTHING
+"""
 MOVE = f"""
 WITH d AS (
-  DELETE FROM {event_outbox.name}
-  WHERE seq = ANY(ARRAY(SELECT seq FROM {event_outbox.name} ORDER BY seq LIMIT {LIMIT}))
-    AND EXISTS (SELECT 1 FROM {event_head.name})
+  DELETE FROM event_outbox WHERE seq = ANY(ARRAY(SELECT seq FROM event_outbox ORDER BY seq LIMIT {LIMIT}))
+    AND EXISTS (SELECT 1 FROM event_head)
   RETURNING *
 ), n AS (
   SELECT d.*, row_number() OVER (ORDER BY seq) AS r FROM d
 ), h AS (
-  UPDATE {event_head.name} SET pos = pos + (SELECT count(*) FROM d) WHERE EXISTS (SELECT 1 FROM d)
+  UPDATE event_head SET pos = pos + (SELECT count(*) FROM d) WHERE EXISTS (SELECT 1 FROM d)
   RETURNING pos - (SELECT count(*) FROM d) AS base
 ), i AS (
-  INSERT INTO {event.name} (pos, {_columns}) SELECT h.base + n.r, {_columns} FROM n, h ORDER BY n.r RETURNING 1
+  INSERT INTO event (pos, {_columns}) SELECT h.base + n.r, {_columns} FROM n, h ORDER BY n.r RETURNING 1
 )
 SELECT count(*) FROM i
-"""
+"""  # noqa: S608 - the columns are our own
 
 
 class Sequencer:
@@ -69,7 +71,7 @@ class Sequencer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _serve(self, connection: Connection) -> None:
-        while not await connection.fetchval(LEAD):
+        while not await connection.fetchval(LEAD):  # noqa: ASYNC110 - nobody tells us that the leader died
             await asyncio.sleep(random.uniform(0.8, 1.2) * FOLLOW)
         try:
             self.leading = True

@@ -1,7 +1,7 @@
 """The SQLite store: one writer thread that commits in groups, and reads inline on the event loop.
 
-A command is a coroutine whose awaits never suspend here, so the writer drives it like a function. One process serves
-one file; the lock beside the file sees to it. Nothing here knows what a command does.
+A command is a coroutine whose awaits never suspend here, so the writer drives it like a function. One process
+serves one file; the lock beside the file sees to it. Nothing here knows what a command does.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -53,7 +53,7 @@ class _SqliteTx(Tx):
     __slots__ = ("_cache", "_cursor")
 
     def __init__(self, call: Call, store: "SqliteStore", cursor: sqlite3.Cursor, cache: ProgramCache) -> None:
-        super().__init__(call.caller, store.now(), store.new_id)
+        super().__init__(call.caller, store.now(), store.new_id, store.memory)
         self._cursor = cursor
         self._cache = cache
 
@@ -159,6 +159,7 @@ class _Job:
     outcome: Outcome[Any] | None = None
     error: Exception | None = None
     wakes: dict[str, int] = field(default_factory=dict)
+    after: Sequence[Callable[[], None]] = ()
 
 
 class _FileLock:
@@ -185,11 +186,13 @@ class SqliteStore(Store):
 
     dialect = "sqlite"
 
-    def __init__(self, path: str, *, clock: Clock, new_id: IdSource) -> None:
+    def __init__(self, path: str, *, clock: Clock, new_id: IdSource, beside: bool = False) -> None:
         self.clock = clock
         self.new_id = new_id
         self.hints = Hints()
+        self.memory = {}
         self._path = Path(path)
+        self._beside = beside
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._write_cache = ProgramCache("sqlite")
         self._read_cache = ProgramCache("sqlite")
@@ -202,13 +205,13 @@ class SqliteStore(Store):
             StoreInUse: another process has it.
         """
         self._loop = asyncio.get_running_loop()
-        self._lock = _FileLock(self._path)
+        self._lock = None if self._beside else _FileLock(self._path)
         try:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._writer = self._connect()
             self._reader = self._connect()
         except BaseException:
-            self._lock.release()
+            self._unlock()
             raise
         self._reader.execute("PRAGMA query_only=ON")
         self._read_cursor = self._reader.cursor()
@@ -233,7 +236,11 @@ class SqliteStore(Store):
         await self._loop.run_in_executor(None, self._thread.join)
         self._reader.close()
         self._writer.close()
-        self._lock.release()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     async def write(self, call: Call) -> Outcome[Any]:
         if not self._accepting:
@@ -273,7 +280,8 @@ class SqliteStore(Store):
         try:
             self._attempt(batch)
         except Exception as failure:
-            # The transaction itself was lost (disk full, a deferred constraint): find out which of them it was.
+            # The transaction itself was lost (disk full, a deferred constraint): find out which of them it
+            # was.
             if self._writer.in_transaction:
                 self._write_cursor.execute("ROLLBACK")
             if len(batch) == 1:
@@ -298,7 +306,7 @@ class SqliteStore(Store):
                 execute("ROLLBACK TO command")
                 job.outcome, job.error = None, error
             else:
-                job.error, job.wakes = None, tx.wakes
+                job.error, job.wakes, job.after = None, tx.wakes, tx.after
             execute("RELEASE command")
         execute("COMMIT")
 
@@ -310,6 +318,8 @@ class SqliteStore(Store):
         wakes: dict[str, int] = {}
         for job in batch:
             if job.error is None:
+                for callback in job.after:
+                    callback()
                 for topic, count in job.wakes.items():
                     wakes[topic] = wakes.get(topic, 0) + count
             if job.future.done():

@@ -1,7 +1,7 @@
 """Statements that are compiled once per dialect and then cost a dictionary look-up.
 
-A `Statement` is written as SQLAlchemy Core and run on the bare driver. Bind and result processors come from the
-column types; literals inside a statement stay bound values. Nothing here opens a connection.
+A `Statement` is written as SQLAlchemy Core and run on the bare driver. Bind and result processors come from
+the column types; literals inside a statement stay bound values. Nothing here opens a connection.
 """
 
 from collections import OrderedDict
@@ -31,7 +31,8 @@ _Layout = tuple[str, Sequence[tuple[str, int | None]]]
 class Row(tuple[Any, ...]):
     """One result row: columns by attribute, or unpacked in order.
 
-    A column that needs decoding is decoded at each access, so that unused ones cost nothing: keep what is used twice.
+    A column that needs decoding is decoded at each access, so that unused ones cost nothing: keep what is
+    used twice.
     """
 
     __slots__ = ()
@@ -68,7 +69,7 @@ def _row_type(columns: Sequence[tuple[str, _Process]]) -> type[Row]:
 
 
 class Program:
-    """A construct compiled for one dialect: SQL text, the order of its arguments, and the type of its rows."""
+    """A construct compiled for one dialect: SQL text, order of arguments, type of rows."""
 
     def __init__(self, construct: sa.Executable, dialect: sa.Dialect, *, reusable: bool = False) -> None:
         """Compile. A `reusable` program takes even the literals of its construct anew at each call."""
@@ -90,7 +91,8 @@ class Program:
         }
         literals = set() if reusable else {name for name in self._defaults if self.binds[name].unique}
         expanding = dict.fromkeys(name for name in compiled.positiontup or () if self.binds[name].expanding)
-        # An IN list of literals has a known length and is spelled out now; others are when their length is known.
+        # An IN list of literals has a known length and is spelled out now; others are when their length is
+        # known.
         self._expanding = () if literals.issuperset(expanding) else tuple(expanding)
         self._layouts: OrderedDict[tuple[int, ...], _Layout] = OrderedDict()
         self._template: list[Any] = []

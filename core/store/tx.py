@@ -1,4 +1,4 @@
-"""What a command sees of the database: one transaction. The two engines subclass `Tx`; nothing here does I/O."""
+"""What a command sees of the database: one transaction. The engines subclass `Tx`; no I/O is here."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -20,7 +20,8 @@ class Tx(ABC):
     """One transaction of one caller.
 
     A command awaits nothing but its `tx` and other commands. What it did commits as a whole or not at all. A
-    statement that fails ends the transaction: the error may be translated, but nothing more can be done in it.
+    statement that fails ends the transaction: the error may be translated, but nothing more can be done in
+    it.
     """
 
     __slots__ = ("_ids", "_implicit", "_memory", "after", "caller", "now", "wakes")
@@ -81,8 +82,8 @@ class Tx(ABC):
     def add(self, statement: Statement, /, **params: Any) -> None:
         """A write whose result nobody needs in this transaction.
 
-        It keeps its place among this command's other `add`s, but may happen as late as COMMIT: call `flush` before a
-        statement that must see it.
+        It keeps its place among this command's other `add`s, but may happen as late as COMMIT: call `flush`
+        before a statement that must see it.
         """
 
     @abstractmethod
@@ -103,7 +104,7 @@ class Tx(ABC):
         context_id: str | None = None,
         submitter_id: UUID | None = None,
     ) -> None:
-        """Write one row of the log in this transaction. Tenant, actor and time come from the caller and `now`."""
+        """Write one row of the log. Tenant, actor and time come from the caller and `now`."""
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call back once this transaction is committed. The callback does no I/O and does not raise."""
@@ -120,7 +121,7 @@ class Tx(ABC):
         return cast(M, found)
 
     def wake(self, topic: str, count: int = 1) -> None:
-        """Wake waiters on a topic after COMMIT. A rollback wakes nobody; of a `route:` topic, at most `count`."""
+        """Wake waiters on a topic after COMMIT: all, or of a `route:` topic at most `count`."""
         self.wakes[topic] = self.wakes.get(topic, 0) + count
 
     def event_values(
