@@ -5,6 +5,7 @@ Each command lives in its own module and is loaded when it is called; `--help` l
 
 import difflib
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -96,10 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as problem:
         failure = _of_usage(problem)
     except Exception as problem:
-        known = explain(problem)
-        if known is None:
-            raise
-        failure = known
+        failure = explain(problem) or _unforeseen(problem, "--verbose" in arguments or "-v" in arguments)
     out.fail(failure)
     return failure.exit_code
 
@@ -114,3 +112,13 @@ def _of_usage(problem: click.ClickException) -> Failure:
     if isinstance(problem, click.UsageError) and problem.ctx is not None:
         hints.append(Hint("try", f"{problem.ctx.command_path} --help"))
     return Failure(problem.format_message(), hints, "USAGE", ExitCode.USAGE)
+
+
+def _unforeseen(problem: Exception, verbose: bool) -> Failure:
+    if verbose:
+        traceback.print_exception(problem)
+    return Failure(
+        f"something that nobody foresaw: {type(problem).__name__}: {problem}",
+        [] if verbose else [Hint("try", "the same with --verbose, which shows where")],
+        "INTERNAL_ERROR",
+    )
