@@ -44,12 +44,18 @@ class UuidSource:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0
+        self._pool = b""
+        self._at = 0
 
     def __call__(self) -> UUID:
         """The next id."""
-        random = int.from_bytes(os.urandom(10), "big")
-        fresh = (time.time_ns() // 1_000_000 << _TAIL) | (random >> 6)
         with self._lock:
+            if self._at >= len(self._pool):
+                # Drawn in bulk: the system call gives up the interpreter's lock, and others queue for it.
+                self._pool, self._at = os.urandom(10 * 512), 0
+            random = int.from_bytes(self._pool[self._at : self._at + 10], "big")
+            self._at += 10
+            fresh = (time.time_ns() // 1_000_000 << _TAIL) | (random >> 6)
             if fresh >> _TAIL <= self._last >> _TAIL:
                 # The same millisecond, or a clock that was set back: go on from the last one by a random
                 # step.
