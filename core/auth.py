@@ -4,7 +4,6 @@ Only admins mint and revoke: a leaked key of any other scope cannot multiply. Th
 the answer that made it and nowhere else.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -21,6 +20,7 @@ from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.store.types import Id, Instant
+from core.tasks.read import Page
 from schemas.vocabulary import Scope
 
 _HIDDEN_AFTER = timedelta(hours=1)
@@ -92,19 +92,20 @@ class KeyRecord:
         return self.revoked_at is not None
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPage:
-    """Some keys, and how many there are in all."""
-
-    items: Sequence[KeyRecord]
-    total: int
-
-
 _k, _p = t.api_key.c, t.principal.c
 _OWNED = t.api_key.join(t.principal, _p.id == _k.principal_id)
 _NOW = sa.bindparam("p_now", type_=Instant())
 _ID = sa.bindparam("p_id", type_=Id())
 INSERT = Statement(sa.insert(t.api_key))
+REVOKE_ALL = Statement(
+    sa.update(t.api_key)
+    .where(
+        _k.principal_id == sa.bindparam("p_principal", type_=Id()),
+        within_tenant(t.api_key),
+        _k.revoked_at.is_(None),
+    )
+    .values(revoked_at=_NOW)
+)
 REVOKE = Statement(
     sa.update(t.api_key)
     .where(_k.id == _ID, within_tenant(t.api_key), _k.revoked_at.is_(None))
@@ -206,7 +207,13 @@ async def revoke_key(tx: Tx, command: RevokeKey) -> KeyRecord:
     return record
 
 
-async def list_keys(tx: Tx, command: ListKeys) -> KeyPage:
+async def revoke_all(tx: Tx, principal_id: UUID) -> None:
+    """End every key of a principal that is going away. Who may is for the calling command to say."""
+    if await tx.run(REVOKE_ALL, p_principal=principal_id, p_now=tx.now):
+        tx.wake(CREDENTIALS)
+
+
+async def list_keys(tx: Tx, command: ListKeys) -> Page[KeyRecord]:
     """The tenant's keys without their text. Operators' keys are left out an hour after they were revoked.
 
     Raises:
@@ -218,7 +225,7 @@ async def list_keys(tx: Tx, command: ListKeys) -> KeyPage:
     offset = (command.page - 1) * command.per_page
     rows = await tx.all(LIST, p_hidden=hidden, p_limit=command.per_page, p_offset=offset)
     counted = await tx.one(COUNT, p_hidden=hidden)
-    return KeyPage([_record(row) for row in rows], counted.total if counted else 0)
+    return Page([_record(row) for row in rows], counted.total if counted else 0)
 
 
 def require_admin(caller: Caller) -> None:

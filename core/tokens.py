@@ -41,6 +41,10 @@ class InvalidToken(Exception):
     """Not a token of this hub, or of another kind, or expired. The message never repeats the token."""
 
 
+class ExpiredToken(InvalidToken):
+    """It was good once: who sends it is not guessing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What a token says."""
@@ -95,6 +99,7 @@ class Tokens:
         """What a token of this kind says, if this hub made it and `now` is within its life.
 
         Raises:
+            ExpiredToken: its time has passed.
             InvalidToken: anything else.
         """
         try:
@@ -123,7 +128,7 @@ class Tokens:
         if claims.issued_at > now + _SKEW:
             raise InvalidToken("it was issued in the future")
         if claims.expires_at <= now:
-            raise InvalidToken("it has expired")
+            raise ExpiredToken("it has expired")
         return claims
 
     def _audience(self, kind: TokenKind) -> str:
