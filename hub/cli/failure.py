@@ -45,7 +45,7 @@ class Failure(Exception):
 
     def lines(self) -> list[str]:
         """For people."""
-        return [f"error: {self.message}", *(f"  {hint.word:<6} {hint.text}" for hint in self.hints)]
+        return [f"error: {self.message}", *(f"  {hint.word:<7} {hint.text}" for hint in self.hints)]
 
     def envelope(self) -> dict[str, Any]:
         """For programs: the same shape as the API's errors."""
@@ -74,7 +74,29 @@ def explain(problem: BaseException) -> Failure | None:
         )
     if isinstance(problem, NotPrivate):
         return Failure(str(problem), code="NOT_PRIVATE")
-    return _of_the_database(problem) or _of_the_platform(problem)
+    return _of_the_client(problem) or _of_the_database(problem) or _of_the_platform(problem)
+
+
+def _of_the_client(problem: BaseException) -> Failure | None:
+    if not type(problem).__module__.startswith("hub.client"):
+        return None
+    from hub.client import ApiError, Forbidden, Unauthorized, Unreachable, WaitTimeout
+
+    exits = {
+        Unauthorized: ExitCode.UNAUTHORIZED,
+        Forbidden: ExitCode.DENIED,
+        Unreachable: ExitCode.UNREACHABLE,
+        WaitTimeout: ExitCode.TIMEOUT,
+    }
+    exit_code = next((code for kind, code in exits.items() if isinstance(problem, kind)), ExitCode.FAILED)
+    if not isinstance(problem, ApiError):
+        return Failure(str(problem), code=type(problem).__name__.upper(), exit_code=exit_code)
+    hints = [Hint("try", problem.recovery_hint)] if problem.recovery_hint else []
+    if isinstance(problem, Unauthorized):
+        hints.append(Hint("try", "CROSSDOCK_API_KEY=$(crossdock keys create --quiet), beside the hub"))
+    if problem.request_id:
+        hints.append(Hint("request", problem.request_id))
+    return Failure(problem.message, hints, problem.code, exit_code, dict(problem.details))
 
 
 def _of_the_database(problem: BaseException) -> Failure | None:

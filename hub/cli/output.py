@@ -82,6 +82,10 @@ class Output:
         """One line of a result that has no table's form."""
         sys.stdout.write(text + "\n")
 
+    def flush(self) -> None:
+        """Let a reader see at once what was printed so far."""
+        sys.stdout.flush()
+
     def say(self, text: str, *, style: str | None = None) -> None:
         """A line of the story."""
         if self.quiet or self.as_json:
