@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from hub.client.agents import Agents, Approvals
 from hub.client.events import Events
+from hub.client.keys import Keys
 from hub.client.tasks import Tasks
 from hub.client.transport import Transport
 
@@ -25,6 +26,7 @@ class Crossdock:
     tasks: Tasks
     agents: Agents
     approvals: Approvals
+    keys: Keys
     events: Events
 
     def __init__(
@@ -56,6 +58,7 @@ class Crossdock:
         self.tasks = Tasks(transport, self.events)
         self.agents = Agents(transport)
         self.approvals = Approvals(transport)
+        self.keys = Keys(transport)
         return self
 
     async def me(self) -> Mapping[str, Any]:
