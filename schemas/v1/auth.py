@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import AliasChoices, Field, SecretStr
 from typing_extensions import TypedDict
 
-from schemas.v1.fields import OUT, Body, IdText, Instant, Moment, Name, Replayable
+from schemas.v1.fields import Body, IdText, Instant, Moment, Name, Replayable, answer
 from schemas.vocabulary import Scope
 
 OwnerType = Literal["user", "agent", "worker", "system", "service"]
@@ -23,10 +23,9 @@ class TokenRequest(Body):
     """For cookies: whether they outlive the browser's window."""
 
 
+@answer
 class Renewed(TypedDict):
     """A fresh access token."""
-
-    __pydantic_config__ = OUT  # type: ignore[misc]
 
     token: str
     """Send it as `Authorization: Bearer`. It works for an hour at most, and no longer than its key."""
@@ -36,19 +35,17 @@ class Renewed(TypedDict):
     """Works once, at `POST /auth/refresh`. Absent when it was set as a cookie."""
 
 
+@answer
 class Granted(Renewed):
     """Tokens that stand for a key."""
-
-    __pydantic_config__ = OUT  # type: ignore[misc]
 
     scope: Scope
     tenant_id: IdText
 
 
+@answer
 class Me(TypedDict):
     """Who the credential says you are."""
-
-    __pydantic_config__ = OUT  # type: ignore[misc]
 
     authenticated: Literal[True]
     scope: Scope
@@ -60,10 +57,9 @@ class Me(TypedDict):
     key_id: IdText | None
 
 
+@answer
 class LoggedOut(TypedDict):
     """The session is over."""
-
-    __pydantic_config__ = OUT  # type: ignore[misc]
 
     logged_out: Literal[True]
 
@@ -81,10 +77,9 @@ class KeyCreate(Replayable):
     """Without one it never expires."""
 
 
+@answer
 class NewKey(TypedDict):
     """A key that was just made."""
-
-    __pydantic_config__ = OUT  # type: ignore[misc]
 
     id: IdText
     api_key: NotRequired[str]
@@ -92,10 +87,9 @@ class NewKey(TypedDict):
     key_prefix: str
 
 
+@answer
 class Key(TypedDict):
     """An API key, without its text."""
-
-    __pydantic_config__ = OUT  # type: ignore[misc]
 
     id: IdText
     tenant_id: IdText
@@ -114,10 +108,9 @@ class Key(TypedDict):
     created_at: Instant
 
 
+@answer
 class Revoked(TypedDict):
     """The key is over, and every token that stands for it."""
-
-    __pydantic_config__ = OUT  # type: ignore[misc]
 
     id: IdText
     revoked: Literal[True]

@@ -1,0 +1,43 @@
+"""A new agent comes with everything it needs to work: its row, its principal, and a key of its own."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from core.agents import Agent, RegisterAgent, register
+from core.auth import issue_key
+from core.principals import OwnerType, ensure_principal
+from core.store.tx import Tx
+from schemas.vocabulary import Scope
+
+KEY_LIFE = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class EnrolAgent:
+    """Register an agent, with a key unless it will act through its worker's."""
+
+    agent: RegisterAgent
+    issue_key: bool = True
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """The agent and its key, which is shown once; a replayed call no longer has it."""
+
+    agent: Agent
+    api_key: str | None = field(default=None, repr=False, metadata={"secret": True})
+
+
+async def enrol(tx: Tx, command: EnrolAgent) -> Enrolled:
+    """Register an agent whose key speaks for it alone. With a replay key, once however often it is sent.
+
+    Raises:
+        Forbidden: as `agents.register`.
+    """
+    agent = await register(tx, command.agent)
+    await ensure_principal(tx, agent.tenant_id, OwnerType.AGENT, str(agent.id), agent.name, agent.id)
+    if not command.issue_key:
+        return Enrolled(agent)
+    label = agent.name[:255]
+    key = issue_key(tx, agent.id, Scope.AGENT, label=label, expires_at=tx.now + KEY_LIFE)
+    return Enrolled(agent, key.api_key)

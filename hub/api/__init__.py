@@ -1,0 +1,13 @@
+"""REST: the routes of `/api/v1`. Each module below declares some; `ROUTES` has them all, hot ones first."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hub.api import agents, approvals, auth, content, events, execution, review, tasks
+from hub.api.routing import Route, routes_of
+
+ROUTES: Final[Sequence[Route]] = tuple(
+    route
+    for module in (execution, tasks, content, review, approvals, agents, events, auth)
+    for route in routes_of(module)
+)

@@ -1,0 +1,144 @@
+"""Approvals: asked by executors, decided by others."""
+
+from core import approval_queue, approvals
+from core.tasks import read
+from hub.api import rendering
+from hub.api.call import Call, Reply
+from hub.api.routing import route
+from schemas.v1 import review as v1
+from schemas.v1.envelope import PageMeta
+from schemas.vocabulary import ApprovalKind, ApprovalStatus, Scope, TaskState
+
+_JUDGED = (TaskState.AWAITING_APPROVAL, TaskState.OUTPUT_PENDING_ASSESSMENT)
+
+
+@route(
+    "POST",
+    "/tasks/{id}/approvals",
+    scope=Scope.AGENT,
+    body=v1.ApprovalAsk,
+    returns=v1.Approval,
+    status=201,
+    errors=(404, 409),
+    summary="Ask for approval",
+    operation_id="approvals_create",
+    example={
+        "lease_id": "0197a3c2-8b1e-7c44-9d3a-2f6b1c0d4e5f",
+        "title": "Delete the old branch?",
+        "kind": "permission",
+        "subject": {"branch": "old"},
+    },
+)
+async def ask(call: Call, body: v1.ApprovalAsk) -> Reply:
+    """The task goes on meanwhile. Poll the answer with `GET /approvals/{id}?wait_seconds=…`."""
+    command = approvals.AskApproval(
+        call.id,
+        body.lease_id,
+        body.title,
+        ApprovalKind(body.kind),
+        subject=body.subject,
+        options=[option.model_dump() for option in body.options],
+        expires_at=body.expires_at,
+    )
+    return Reply(rendering.approval(await call.write(approvals.ask, command)))
+
+
+@route(
+    "GET",
+    "/tasks/{id}/approvals",
+    scope=Scope.AGENT,
+    query=v1.PageQuery,
+    returns=list[v1.Approval],
+    meta=PageMeta,
+    errors=(404,),
+    summary="List a task's approvals",
+    operation_id="approvals_of_task",
+)
+async def list_of_task(call: Call, query: v1.PageQuery) -> Reply:
+    """All of them, newest first."""
+    await call.read(read.get_task, read.GetTask(call.id))
+    found = await call.read(
+        approval_queue.list_approvals,
+        approval_queue.ListApprovals(task_id=call.id, page=query.page, per_page=query.per_page),
+    )
+    meta = rendering.page(found.total, query.page, query.per_page)
+    return Reply([rendering.approval(item) for item in found.items], meta)
+
+
+@route(
+    "GET",
+    "/approvals",
+    scope=Scope.AGENT,
+    query=v1.ApprovalQuery,
+    returns=v1.ApprovalLists,
+    meta=PageMeta,
+    summary="List approvals",
+    operation_id="approvals_list",
+)
+async def list_approvals(call: Call, query: v1.ApprovalQuery) -> Reply:
+    """`approvals` are the rows, paged; `task_approvals` and `stage_gates` what is pending by task and stage."""
+    found = await call.read(
+        approval_queue.list_approvals,
+        approval_queue.ListApprovals(
+            status=query.status,
+            kind=query.kind,
+            task_id=query.task_id,
+            workflow_id=query.workflow_id,
+            page=query.page,
+            per_page=query.per_page,
+        ),
+    )
+    waiting = await call.read(
+        read.list_tasks, read.ListTasks(states=_JUDGED, workflow_id=query.workflow_id, per_page=100)
+    )
+    rows = [rendering.approval(item) for item in found.items]
+    pending_gates = [row for row in rows if _is_pending_gate(row)]
+    data: v1.ApprovalLists = {
+        "approvals": rows,
+        "task_approvals": [rendering.task(task) for task in waiting.items],
+        "stage_gates": pending_gates,
+    }
+    return Reply(data, rendering.page(found.total, query.page, query.per_page))
+
+
+def _is_pending_gate(row: v1.Approval) -> bool:
+    return row["kind"] is ApprovalKind.GATE and row["status"] is ApprovalStatus.PENDING
+
+
+@route(
+    "GET",
+    "/approvals/{id}",
+    scope=Scope.AGENT,
+    query=v1.WaitQuery,
+    returns=v1.Approval,
+    errors=(404,),
+    summary="Read an approval, or wait for its decision",
+    operation_id="approvals_get",
+)
+async def get_approval(call: Call, query: v1.WaitQuery) -> Reply:
+    """With `wait_seconds` it answers as soon as it is decided, at the latest after that time as it stands."""
+    if not query.wait_seconds:
+        found = await call.read(approval_queue.get_approval, approval_queue.GetApproval(call.id))
+        return Reply(rendering.approval(found))
+    with call.waiting():
+        flow = approval_queue.await_decision(call.platform, call.caller, call.id, query.wait_seconds)
+        return Reply(rendering.approval(await call.unless_gone(flow)))
+
+
+@route(
+    "POST",
+    "/approvals/{id}",
+    scope=Scope.AGENT,
+    body=v1.ApprovalDecision,
+    returns=v1.Approval,
+    errors=(404, 409),
+    summary="Decide an approval",
+    operation_id="approvals_decide",
+    example={"action": "approve"},
+)
+async def decide(call: Call, body: v1.ApprovalDecision) -> Reply:
+    """By an operator, or the submitter where the task's policy says so; never by whoever holds the lease."""
+    command = approvals.DecideApproval(
+        call.id, body.option_id, body.action, body.feedback, remember=body.remember
+    )
+    return Reply(rendering.approval(await call.write(approvals.decide, command)))

@@ -1,0 +1,164 @@
+"""One call of a route, as its handler sees it, and what the handler answers.
+
+A handler parses nothing and renders nothing by itself: it turns the body into a command, runs it with
+`call.write` or `call.read`, and returns a `Reply`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from starlette.types import Receive, Scope, Send
+
+from core.caller import Caller
+from core.platform import Platform
+from core.store.tx import Tx
+from hub.places import Places
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Reply:
+    """A result to be enveloped. `status` is the route's own when absent; 204 has no body."""
+
+    data: Any = None
+    meta: Mapping[str, Any] | None = None
+    status: int | None = None
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+class Stream(Protocol):
+    """An answer that writes itself, for as long as it likes."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send everything, from the status line to the end."""
+        ...
+
+
+Answer = Reply | Stream
+
+
+class Disconnected(Exception):
+    """The caller hung up: nobody is there to be answered."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all calls of one hub share."""
+
+    platform: Platform
+    waits: Places
+    """Long polls."""
+    streams: Places
+    """Open streams."""
+    ended: Callable[[Scope], Awaitable[None]]
+    """Returns once the credential of a request proves nothing any more."""
+
+
+class Call:
+    """One authenticated call."""
+
+    __slots__ = ("_receive", "_shared", "caller", "ids", "platform", "replayed", "scope", "texts")
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        shared: Shared,
+        caller: Caller,
+        ids: Mapping[str, UUID],
+        texts: Mapping[str, str],
+    ) -> None:
+        self._receive = receive
+        self._shared = shared
+        self.scope = scope
+        self.platform = shared.platform
+        self.caller = caller
+        """Who calls, with the replay key of this call."""
+        self.ids = ids
+        self.texts = texts
+        self.replayed = False
+        """Whether the result is an earlier call's."""
+
+    @property
+    def id(self) -> UUID:
+        """The path's `{id}`."""
+        return self.ids["id"]
+
+    async def write(self, command: Callable[[Tx, A], Coroutine[Any, Any, R]], argument: A) -> R:
+        """Run a command; a repeat with the same replay key gets the first result.
+
+        Raises:
+            HubError: what the command refuses.
+        """
+        outcome = await self.platform.write_once(self.caller, command, argument)
+        self.replayed = self.replayed or outcome.replayed
+        return outcome.result
+
+    async def read(self, query: Callable[[Tx, A], Coroutine[Any, Any, R]], argument: A) -> R:
+        """Run a query.
+
+        Raises:
+            HubError: what the query refuses.
+        """
+        return await self.platform.read(self.caller, query, argument)
+
+    def keyed(self, suffix: str) -> Caller:
+        """The caller for one item of a batch: its replay key, if there is one, made the item's own."""
+        key = self.caller.replay_key
+        return self.caller if key is None else replace(self.caller, replay_key=f"{key}#{suffix}")
+
+    def without_key(self) -> Caller:
+        """The caller, for what is repeatable by nature and better not remembered."""
+        return self.caller if self.caller.replay_key is None else replace(self.caller, replay_key=None)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """A place for a long poll, while the block runs.
+
+        Raises:
+            TooMany: the caller has too many open.
+        """
+        return self._shared.waits.taken_by(self.caller.principal_id)
+
+    @property
+    def shared(self) -> Shared:
+        """What all calls of this hub share."""
+        return self._shared
+
+    async def unless_gone(self, waiting: Coroutine[Any, Any, R]) -> R:
+        """Wait for something, but only as long as the caller does.
+
+        Raises:
+            Disconnected: the caller hung up; what was waited for is cancelled.
+        """
+        work = asyncio.ensure_future(waiting)
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            raise Disconnected
+        finally:
+            work.cancel()
+            gone.cancel()
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def header(self, name: bytes) -> str | None:
+        """A request header, by its lower-case name."""
+        return header_of(self.scope, name)
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """The first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None

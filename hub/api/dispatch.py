@@ -1,0 +1,90 @@
+"""The ASGI app of `/api/v1`: finds the route, checks the scope, reads the request, calls the handler.
+
+It decides nothing about tasks. What it refuses it raises; `hub/middleware.py` renders.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from starlette.types import Receive, Scope, Send
+
+from core.caller import Caller
+from core.errors import Forbidden, NotFound
+from hub.answers import JSON, MethodNotAllowed, enveloped, request_id_of, send_answer
+from hub.api import reading
+from hub.api.call import Answer, Call, Disconnected, Reply, Shared
+from hub.api.routing import PREFIX, Route, RouteTree
+from schemas import vocabulary
+
+Authenticate = Callable[[Scope], Awaitable[Caller]]
+"""Who calls; raises `Unauthenticated`."""
+
+NOBODY: Final = Caller(UUID(int=2**128 - 1), UUID(int=0), vocabulary.Scope.AGENT, "nobody", None)
+"""The caller of a public route: no principal, of no tenant, with the least scope."""
+UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_REPLAYED: Final = (b"idempotency-replayed", b"true")
+_START: Final = len(PREFIX) + 1
+
+
+class Api:
+    """Serves the routes of a table. It holds no state but the table."""
+
+    def __init__(self, shared: Shared, routes: Iterable[Route], authenticate: Authenticate) -> None:
+        self._shared = shared
+        self._tree = RouteTree(routes)
+        self._authenticate = authenticate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request.
+
+        Raises:
+            HubError: the refusal, to be rendered.
+        """
+        found = self._tree.find(scope["path"][_START:])
+        if found is None:
+            raise NotFound("no such route")
+        methods, texts = found
+        route = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
+        if route is None:
+            raise MethodNotAllowed(scope["method"], methods)
+        caller = await self._caller(route, scope)
+        ids, free = reading.path_parameters(route, texts)
+        call = Call(scope, receive, self._shared, caller, ids, free)
+        try:
+            answer = await self._handle(route, call, scope, receive)
+        except Disconnected:
+            return
+        if not isinstance(answer, Reply):
+            await answer(scope, receive, send)
+            return
+        status, headers = answer.status or route.status, answer.headers
+        if call.replayed:
+            headers.append(_REPLAYED)
+        if status == 204:
+            await send_answer(send, status, headers, b"")
+            return
+        headers.append(JSON)
+        await send_answer(send, status, headers, enveloped(answer.data, request_id_of(scope), answer.meta))
+
+    async def _caller(self, route: Route, scope: Scope) -> Caller:
+        if route.scope is None:
+            return NOBODY
+        caller = await self._authenticate(scope)
+        if not caller.scope.includes(route.scope):
+            raise Forbidden(f"this needs a key of scope {route.scope} or above, and yours is {caller.scope}")
+        return caller
+
+    async def _handle(self, route: Route, call: Call, scope: Scope, receive: Receive) -> Answer:
+        if route.query is not None:
+            return await route.handler(call, reading.query(route, scope))
+        reading.no_query(scope)
+        given = None
+        if route.body is not None:
+            given = await reading.body(route.body, route.max_bytes, scope, receive)
+        if route.method in UNSAFE:
+            key = reading.replay_key(given, scope)
+            if key is not None:
+                call.caller = replace(call.caller, replay_key=key)
+        return await (route.handler(call) if given is None else route.handler(call, given))
