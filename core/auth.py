@@ -241,6 +241,8 @@ def require_admin(caller: Caller) -> None:
 
 async def _owner(tx: Tx, command: CreateKey) -> UUID:
     owner_type, owner_id, tenant = command.owner_type, command.owner_id, tx.caller.tenant_id
+    if command.principal_id == SYSTEM_PRINCIPAL:
+        raise _wrong("principal_id", "should not be the hub itself")
     if command.principal_id is not None:
         row = await tx.one(OWNER, p_id=command.principal_id)
         if row is None:
