@@ -98,7 +98,7 @@ SWEEP = Statement(
 
 async def open_session(tx: Tx, command: OpenSession) -> Session:
     """Begin a family."""
-    return _link(tx, tx.new_id(), command.key_id, command.persistent)
+    return await _link(tx, tx.new_id(), command.key_id, command.persistent)
 
 
 async def use_refresh(tx: Tx, command: UseRefresh) -> Continued | None:
@@ -122,7 +122,7 @@ async def use_refresh(tx: Tx, command: UseRefresh) -> Continued | None:
     identity = await find_token_key(tx, FindTokenKey(used.key_id, used.family_id))
     if identity is None:
         return None
-    return Continued(_link(tx, used.family_id, used.key_id, used.persistent), identity)
+    return Continued(await _link(tx, used.family_id, used.key_id, used.persistent), identity)
 
 
 async def close_family(tx: Tx, command: CloseFamily) -> None:
@@ -136,9 +136,9 @@ async def sweep(tx: Tx, command: Sweep) -> int:
     return await tx.run(SWEEP, p_limit=command.limit, p_now=tx.now)
 
 
-def _link(tx: Tx, family_id: UUID, key_id: UUID, persistent: bool) -> Session:
+async def _link(tx: Tx, family_id: UUID, key_id: UUID, persistent: bool) -> Session:
     session = Session(tx.new_id(), family_id, key_id, persistent, tx.now, tx.now + REFRESH_LIFE)
-    tx.add(
+    await tx.run(  # not `add`: a second use in the same transaction must see it, to end it
         INSERT,
         id=session.id,
         tenant_id=tx.caller.tenant_id,
