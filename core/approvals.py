@@ -174,6 +174,7 @@ async def ask(tx: Tx, command: AskApproval) -> Approval:
         lease_id=command.lease_id,
         fence=Fence.OWN,
         doing="ask for approval",
+        sets={"has_approvals": True},
     )
     return await open_approval(
         tx,

@@ -70,6 +70,7 @@ def compare_and_set(
     presented: bool,
     keeps_lease: bool,
     announces: bool,
+    unchecked: bool,
     sets: tuple[str, ...],
 ) -> Statement:
     """The statement of a move; one for each shape in use, compiled once."""
@@ -98,6 +99,7 @@ def compare_and_set(
             _RIGHTS[who],
             c.state.in_(_codes(arc.sources)),
             *fenced(fence, presented=presented),
+            *([c.checks_output == sa.false()] if unchecked else []),
         )
         .values(values)
         .returning(*c)
@@ -143,6 +145,61 @@ _CLOSE_ASKED = Statement(
 )
 
 
+async def try_move(
+    tx: Tx,
+    m: Move,
+    task_id: UUID,
+    *,
+    who: Who,
+    lease_id: UUID | None = None,
+    fence: Fence | None = None,
+    outcome: AttemptOutcome | None = None,
+    error: Mapping[str, Any] | None = None,
+    keeps_lease: bool = False,
+    announces: str | None = None,
+    said: Mapping[str, Any] | None = None,
+    sets: Mapping[str, Any] | None = None,
+    unchecked: bool = False,
+) -> Row | None:
+    """As `move`, but None where the compare-and-set finds no row, and no word why.
+
+    `unchecked` moves only a task whose output needs no look.
+
+    Raises:
+        InvalidTransition: it would reopen a task that was born where final is final.
+    """
+    arc = TRANSITIONS[m]
+    fence = fence or arc.fence
+    columns = dict(sets or {})
+    statement = compare_and_set(
+        m,
+        fence,
+        who,
+        lease_id is not None,
+        keeps_lease,
+        announces is not None,
+        unchecked,
+        tuple(sorted(columns)),
+    )
+    params = {f"p_{name}": value for name, value in columns.items()}
+    if lease_id is not None and fence in (Fence.OWN, Fence.SEEN):
+        params["p_lease_id"] = lease_id
+    row = await tx.one(statement, p_task_id=task_id, p_now=tx.now, **params)
+    if row is None:
+        return None
+    if arc.reopens and row.face in (Face.A2A, Face.ACP, Face.MCP):
+        raise InvalidTransition("a task of this origin is final once it is final", details=_states(row, arc))
+    ends = outcome or arc.ends
+    if ends and not keeps_lease:
+        end_attempt(tx, row, ends, error)
+        if fence is not Fence.OWN:
+            tx.wake(f"task:{row.id}")  # the executor waits with its lease, and has not heard yet
+    record(tx, row, m, said=said, announces=announces)
+    if arc.target in FINAL:
+        await _close(tx, row)
+    return row
+
+
 async def move(
     tx: Tx,
     m: Move,
@@ -172,27 +229,24 @@ async def move(
         Conflict: the lease is gone; `details.reason_code` says how.
         InvalidTransition: the state does not allow the move.
     """
-    arc = TRANSITIONS[m]
-    fence = fence or arc.fence
-    columns = dict(sets or {})
-    statement = compare_and_set(
-        m, fence, who, lease_id is not None, keeps_lease, announces is not None, tuple(sorted(columns))
+    row = await try_move(
+        tx,
+        m,
+        task_id,
+        who=who,
+        lease_id=lease_id,
+        fence=fence,
+        outcome=outcome,
+        error=error,
+        keeps_lease=keeps_lease,
+        announces=announces,
+        said=said,
+        sets=sets,
     )
-    params = {f"p_{name}": value for name, value in columns.items()}
-    if lease_id is not None and fence in (Fence.OWN, Fence.SEEN):
-        params["p_lease_id"] = lease_id
-    row = await tx.one(statement, p_task_id=task_id, p_now=tx.now, **params)
-    if row is None:
-        return await _explain(tx, m, arc, fence, who, task_id, lease_id)
-    if arc.reopens and row.face in (Face.A2A, Face.ACP, Face.MCP):
-        raise InvalidTransition("a task of this origin is final once it is final", details=_states(row, arc))
-    ends = outcome or arc.ends
-    if ends and not keeps_lease:
-        end_attempt(tx, task_id, ends, error)
-    record(tx, row, m, said=said, announces=announces)
-    if arc.target in FINAL:
-        await _close(tx, row)
-    return Moved(row, True)
+    if row is not None:
+        return Moved(row, True)
+    arc = TRANSITIONS[m]
+    return await _explain(tx, m, arc, fence or arc.fence, who, task_id, lease_id)
 
 
 @lru_cache(maxsize=128)
@@ -247,16 +301,14 @@ async def touch(
     )
 
 
-def end_attempt(
-    tx: Tx, task_id: UUID, outcome: AttemptOutcome, error: Mapping[str, Any] | None = None
-) -> None:
+def end_attempt(tx: Tx, row: Row, outcome: AttemptOutcome, error: Mapping[str, Any] | None = None) -> None:
     """End the live attempt of a task, if there is one, and free its agent's place."""
-    tx.add(_END_ATTEMPT, p_task_id=task_id, p_now=tx.now, p_outcome=outcome.value, p_error=error)
-    tx.add(_REST_AGENT, p_task_id=task_id)
-    tx.add(_DROP_LEASE, p_task_id=task_id)
-    # An answer for a dead attempt would go nowhere: its questions about permission end with it.
-    tx.add(_CLOSE_ASKED, p_task_id=task_id, p_now=tx.now, p_status="cancelled")
-    tx.wake(f"task:{task_id}")
+    tx.add(_END_ATTEMPT, p_task_id=row.id, p_now=tx.now, p_outcome=outcome.value, p_error=error)
+    tx.add(_REST_AGENT, p_task_id=row.id)
+    tx.add(_DROP_LEASE, p_task_id=row.id)
+    if row.has_approvals:
+        # An answer for a dead attempt would go nowhere: its questions about permission end with it.
+        tx.add(_CLOSE_ASKED, p_task_id=row.id, p_now=tx.now, p_status="cancelled")
 
 
 def record(
@@ -301,7 +353,8 @@ async def _close(tx: Tx, row: Row) -> None:
     """What a final state takes with it: open questions end, and dependants are settled."""
     if row.prev_state in {int(s) for s in ASKING}:
         tx.add(_CLOSE_INPUTS, p_task_id=row.id, p_status="cancelled")
-    tx.add(_CLOSE_APPROVALS, p_task_id=row.id, p_now=tx.now, p_status="cancelled")
+    if row.has_approvals:
+        tx.add(_CLOSE_APPROVALS, p_task_id=row.id, p_now=tx.now, p_status="cancelled")
     if row.dependants:
         # Imported here: releasing a dependant is itself a move.
         from core.tasks.release import settle_dependants

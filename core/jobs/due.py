@@ -165,7 +165,8 @@ async def expire_lease(tx: Tx, due: Due) -> None:
             doing="park",
             sets={"lease_id": None, "held": False, "timeout_at": None},
         )
-        end_attempt(tx, row.id, AttemptOutcome.EXPIRED)
+        end_attempt(tx, row, AttemptOutcome.EXPIRED)
+        tx.wake(f"task:{row.id}")
         tell(tx, parked, "task.attempt_parked", {"task_id": str(row.id), "reason": "lease_expired"})
 
 

@@ -188,6 +188,11 @@ class TaskRow(SQLModel, table=True):
     dependants: int = 0
     ready_at: datetime = Field(sa_type=Instant)
     approval_open: bool = False
+    has_approvals: bool = False
+    """An approval was once asked for, so that there may be one to close."""
+    checks_output: bool = False
+    """The policy has an output schema, so that completing takes a look at it first."""
+    timeout_seconds: int | None = None
     attempt: int = 0
     lease_id: UUID | None = Field(default=None, sa_type=Id)
     held: bool = False

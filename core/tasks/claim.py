@@ -23,7 +23,7 @@ from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.store.types import Id
-from core.tasks import policy as policies
+from core.tasks.report import arm_timeout
 from core.tasks.task import Claimed, Claims, Message, Task
 from core.transitions import Fence, Move
 from schemas.vocabulary import TaskState
@@ -234,8 +234,6 @@ def _lease(tx: Tx, row: Row, until: object, seconds: int) -> None:
 
 async def started(tx: Tx, row: Row, *, fence: Fence = Fence.SEEN) -> Row:
     """Start a task whose lease was compared already, and arm its timeout."""
-    limit = policies.loaded(row.policy).timeout_seconds
-    due = None if limit is None else tx.now + timedelta(seconds=limit)
     moved = await move(
         tx,
         Move.START,
@@ -243,8 +241,9 @@ async def started(tx: Tx, row: Row, *, fence: Fence = Fence.SEEN) -> Row:
         who=Who.EXECUTOR,
         lease_id=row.lease_id,
         fence=fence,
-        sets={"timeout_at": due, "started_at": tx.now},
+        sets={"started_at": tx.now},
     )
+    arm_timeout(tx, moved.row)
     return moved.row
 
 

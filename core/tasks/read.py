@@ -239,7 +239,7 @@ async def list_own(tx: Tx, query: ListOwn) -> Page[TaskView]:
 
 def _within(part: Slice) -> sa.ColumnElement[bool]:
     c = t.task.c
-    wanted = [c.state.in_([int(s) for s in sorted(part.states)])]
+    wanted: list[sa.ColumnElement[bool]] = [c.state.in_([int(s) for s in sorted(part.states)])]
     if part.left_queue is not None:
         wanted.append(c.left_queue == (sa.true() if part.left_queue else sa.false()))
     if part.decides is not None:
@@ -300,7 +300,10 @@ async def patch_task(tx: Tx, command: PatchTask) -> Task:
     if command.priority is not None:
         sets |= {"priority": command.priority.value, "rank": policies.rank(row.ready_at, command.priority)}
     if command.timeout_seconds is not None:
-        sets["policy"] = {**row.policy, "timeout_seconds": command.timeout_seconds}
+        sets |= {
+            "policy": {**row.policy, "timeout_seconds": command.timeout_seconds},
+            "timeout_seconds": command.timeout_seconds,
+        }
     if command.parent_id is not None:
         await _check_parent(tx, row.id, command.parent_id)
         sets["parent_id"] = command.parent_id

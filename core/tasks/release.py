@@ -30,7 +30,7 @@ async def release(tx: Tx, row: Row) -> Row:
         # Imported here: deciding an approval releases tasks in turn.
         from core.approvals import open_approval
 
-        asked = (await move(tx, Move.ASK_APPROVAL, row.id, who=Who.SYSTEM)).row
+        asked = (await move(tx, Move.ASK_APPROVAL, row.id, who=Who.SYSTEM, sets={"has_approvals": True})).row
         await open_approval(tx, asked, ApprovalKind.START, f"start: {asked.title}")
         return asked
     chosen, until = await choose_route(tx, row)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from core import access
 from core.errors import Conflict, Forbidden, NotFound
 from core.fencing import P_TASK
-from core.lifecycle import Who, move
+from core.lifecycle import Who, move, try_move
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -95,19 +95,17 @@ async def start(tx: Tx, command: StartTask) -> Task:
     Raises:
         NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`.
     """
-    row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
-    limit = policies.loaded(row.policy).timeout_seconds
     moved = await move(
         tx,
         Move.START,
         command.task_id,
         who=Who.EXECUTOR,
         lease_id=command.lease_id,
-        sets={
-            "timeout_at": None if limit is None else tx.now + timedelta(seconds=limit),
-            "started_at": tx.now,
-        },
+        sets={"started_at": tx.now},
     )
+    _check_named(moved.row, command)
+    if moved.changed:
+        arm_timeout(tx, moved.row)
     return Task.of(moved.row)
 
 
@@ -121,18 +119,38 @@ async def complete(tx: Tx, command: CompleteTask) -> Task:
         NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`; Conflict also for another
             result under a lease that has already completed.
     """
-    row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
+    sets = {"output": command.output, "error": None, "report": _report(command)}
+    verified = command.verification is None or command.verification.get("passed") is not False
+    if verified:
+        row = await try_move(
+            tx,
+            Move.COMPLETE,
+            command.task_id,
+            who=Who.EXECUTOR,
+            lease_id=command.lease_id,
+            sets=sets,
+            unchecked=True,
+        )
+        if row is not None:
+            _check_named(row, command)
+            return Task.of(row)
+    return await _complete_checked(tx, command, sets)
+
+
+async def _complete_checked(tx: Tx, command: CompleteTask, sets: dict[str, Any]) -> Task:
+    """Complete with a look at the output first; or find out why completing was refused."""
+    row = await _readable(tx, command.task_id)
     doubts = _doubts(row, command)
-    chosen = Move.SUBMIT_OUTPUT if doubts else Move.COMPLETE
     moved = await move(
         tx,
-        chosen,
+        Move.SUBMIT_OUTPUT if doubts else Move.COMPLETE,
         command.task_id,
         who=Who.EXECUTOR,
         lease_id=command.lease_id,
         said={"issues": doubts} if doubts else None,
-        sets={"output": command.output, "error": None, "report": _report(row, command)},
+        sets={**sets, "has_approvals": True} if doubts else sets,
     )
+    _check_named(moved.row, command)
     if not moved.changed and moved.row.output != command.output:
         raise Conflict(
             "this attempt has completed with another output", details={"reason_code": "output_differs"}
@@ -152,7 +170,9 @@ async def fail(tx: Tx, command: FailTask) -> Task:
     Raises:
         NotFound, Forbidden, Conflict, InvalidTransition: as `lifecycle.move`.
     """
-    row = await _named_executor(tx, command.task_id, command.agent_id, command.worker_id)
+    row = await _readable(tx, command.task_id)
+    if row.lease_id is not None:
+        _check_named(row, command)
     error = command.error
     working = row.state in (TaskState.CLAIMED, TaskState.IN_PROGRESS)
     if command.lease_id is None and tx.caller.operator and working:
@@ -172,7 +192,7 @@ async def fail(tx: Tx, command: FailTask) -> Task:
             sets={
                 "error": error.stored(),
                 "status_message": [{"text": error.message}],
-                "report": _report(row, command),
+                "report": _report(command),
             },
         )
         return Task.of(moved.row)
@@ -236,17 +256,29 @@ async def refuse(tx: Tx, command: RefuseTask) -> Task:
     return Task.of(await release(tx, moved.row))
 
 
-async def _named_executor(tx: Tx, task_id: UUID, agent_id: UUID | None, worker_id: UUID | None) -> Row:
+async def _readable(tx: Tx, task_id: UUID) -> Row:
     row = await tx.one(_READ, p_task_id=task_id)
     if row is None:
         raise NotFound("no such task")
-    if row.lease_id is not None:
-        named = (agent_id is not None and agent_id != row.agent_id) or (
-            worker_id is not None and worker_id != row.worker_id
-        )
-        if named:
-            raise Forbidden("agent_id or worker_id is not the one that holds the task")
     return row
+
+
+def _check_named(row: Row, command: StartTask | CompleteTask | FailTask) -> None:
+    if command.agent_id not in (None, row.agent_id) or command.worker_id not in (None, row.worker_id):
+        raise Forbidden("agent_id or worker_id is not the one that holds the task")
+
+
+_ARM = Statement(
+    sa.update(t.task)
+    .where(t.task.c.id == P_TASK)
+    .values(timeout_at=sa.bindparam("p_due", type_=t.task.c.timeout_at.type))
+)
+
+
+def arm_timeout(tx: Tx, row: Row) -> None:
+    """Let a task that has just been started end with its time, if it has one."""
+    if row.timeout_seconds is not None:
+        tx.add(_ARM, p_task_id=row.id, p_due=tx.now + timedelta(seconds=row.timeout_seconds))
 
 
 def _doubts(row: Row, command: CompleteTask) -> list[dict[str, Any]]:
@@ -261,9 +293,8 @@ def _doubts(row: Row, command: CompleteTask) -> list[dict[str, Any]]:
     return doubts
 
 
-def _report(row: Row, command: CompleteTask | FailTask) -> dict[str, Any] | None:
+def _report(command: CompleteTask | FailTask) -> dict[str, Any] | None:
     said = {"metrics": command.metrics, "git_info": command.git_info}
     if isinstance(command, CompleteTask):
         said["verification"] = command.verification
-    present = {name: dict(value) for name, value in said.items() if value is not None}
-    return {**(row.report or {}), **present} or None
+    return {name: dict(value) for name, value in said.items() if value is not None} or None
