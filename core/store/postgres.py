@@ -229,7 +229,7 @@ class PostgresStore(Store):
         Raises:
             Exception: the server is away.
         """
-        tx = PostgresTx(job.call, self, self.cache, Batch(connection))
+        tx = PostgresTx(job.call, self, self.cache, Batch(connection), reads_only=True)
         try:
             job.result = await job.call.command(tx, job.call.argument)
         except Exception as error:

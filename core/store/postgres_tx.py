@@ -58,13 +58,26 @@ class Batch:
 class PostgresTx(Tx):
     """A command's share of a batch. What it adds is gathered with what the others add."""
 
-    __slots__ = ("_added", "_batch", "_cache", "_mark", "_place", "_unnamed", "broken", "wrote")
+    __slots__ = (
+        "_added",
+        "_batch",
+        "_cache",
+        "_mark",
+        "_place",
+        "_reads_only",
+        "_unnamed",
+        "broken",
+        "wrote",
+    )
 
-    def __init__(self, call: Call, store: Store, cache: ProgramCache, batch: Batch) -> None:
+    def __init__(
+        self, call: Call, store: Store, cache: ProgramCache, batch: Batch, *, reads_only: bool = False
+    ) -> None:
         super().__init__(call.caller, store.now(), store.new_id, store.memory)
         self._batch = batch
         self._cache = cache
         self._unnamed = not named_by(call)
+        self._reads_only = reads_only
         self._mark = batch.mark()
         self._place = 0
         self._added = False
@@ -75,6 +88,7 @@ class PostgresTx(Tx):
 
     async def _fetch(self, statement: Query, params: dict[str, Any]) -> tuple[Program, Any]:
         program, params = self._cache.resolve(statement, params)
+        self._check(program)
         if program.locks and self._unnamed:
             # Within the batch a lock keeps nobody out, so what the others added must be there to be seen.
             await self.flush()
@@ -110,7 +124,9 @@ class PostgresTx(Tx):
         return len(result) if program.returns else result
 
     def add(self, statement: Statement, /, **params: Any) -> None:
-        sql, arguments = statement.program("postgresql").bind(params, self.implicit)
+        program = statement.program("postgresql")
+        self._check(program)
+        sql, arguments = program.bind(params, self.implicit)
         groups = self._batch.groups
         self._added = True
         for place in range(self._place, len(groups)):
@@ -146,12 +162,18 @@ class PostgresTx(Tx):
         context_id: str | None = None,
         submitter_id: UUID | None = None,
     ) -> None:
+        program = ADD_EVENT.program("postgresql")
+        self._check(program)
         values = self.event_values(
             kind, data, task_id, version, entity_type, entity_id, workflow_id, context_id, submitter_id
         )
-        self._batch.events.append(ADD_EVENT.program("postgresql").bind(values, self.implicit)[1])
+        self._batch.events.append(program.bind(values, self.implicit)[1])
         self._added = True
         self.wakes[SEQUENCE] = 1
+
+    def _check(self, program: Program) -> None:
+        if self._reads_only and program.writes:
+            raise TypeError(f"a query is read-only: {program.sql}")
 
     def forget(self) -> None:
         """Drop what was added and not yet flushed."""

@@ -50,18 +50,29 @@ class StoreInUse(RuntimeError):
 
 
 class _SqliteTx(Tx):
-    __slots__ = ("_cache", "_cursor")
+    __slots__ = ("_cache", "_cursor", "_reads_only")
 
-    def __init__(self, call: Call, store: "SqliteStore", cursor: sqlite3.Cursor, cache: ProgramCache) -> None:
+    def __init__(
+        self,
+        call: Call,
+        store: "SqliteStore",
+        cursor: sqlite3.Cursor,
+        cache: ProgramCache,
+        *,
+        reads_only: bool = False,
+    ) -> None:
         super().__init__(call.caller, store.now(), store.new_id, store.memory)
         self._cursor = cursor
         self._cache = cache
+        self._reads_only = reads_only
 
     def _execute(self, statement: Query, params: dict[str, Any]) -> Program:
         if type(statement) is Statement:
             program = statement.program("sqlite")
         else:
             program, params = self._cache.resolve(statement, params)
+        if self._reads_only and program.writes:
+            raise TypeError(f"a query is read-only: {program.sql}")
         sql, arguments = program.bind(params, self.implicit)
         try:
             self._cursor.execute(sql, arguments)
@@ -252,7 +263,7 @@ class SqliteStore(Store):
     async def read(self, call: Call) -> Any:
         if not self._accepting:
             raise Unavailable("The hub is stopping.")
-        tx = _SqliteTx(call, self, self._read_cursor, self._read_cache)
+        tx = _SqliteTx(call, self, self._read_cursor, self._read_cache, reads_only=True)
         self._read_cursor.execute("BEGIN")
         try:
             return drive(call.command(tx, call.argument), call.name)

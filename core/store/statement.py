@@ -62,8 +62,6 @@ def _row_type(columns: Sequence[tuple[str, _Process]]) -> type[Row]:
 
     body: dict[str, Any] = {"__slots__": (), "_columns": tuple(name for name, _ in columns)}
     for index, (name, process) in enumerate(columns):
-        if name in body:
-            raise TypeError(f"two result columns are called {name!r}: label one of them")
         body[name] = property(getter(index, process))
     return type("Row", (Row,), body)
 
