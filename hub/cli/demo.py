@@ -1,7 +1,5 @@
 """`crossdock demo`: one task survives a kill -9, before your eyes."""
 
-from importlib import import_module
-
 import click
 
 from hub.cli.frame import ExampleHelp, output_options
@@ -16,5 +14,6 @@ def demo(out: Output, keep: bool) -> int:
 
     Everything happens in a temporary directory on a free port, and takes less than twenty seconds.
     """
-    exit_code: int = import_module("hub.demo").run_demo(out, keep=keep)
-    return exit_code
+    from hub.demo import run_demo
+
+    return run_demo(out, keep=keep)

@@ -5,6 +5,7 @@ heading, whole, with times in ISO UTC. `--json` prints what the API would answer
 """
 
 import json as jsonlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from hub.cli.failure import Failure
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What others wrote must neither break a row nor command the terminal."""
 
 SYMBOLS = {
     "ok": ("✓", "ok"),
@@ -63,12 +67,13 @@ class Output:
                 sys.stdout.write("\t".join(plain(record[c.key]) for c in columns) + "\n")
             return
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
         for column in columns:
             table.add_column(column.heading.upper(), overflow="fold")
         for record in records:
-            table.add_row(*(shown(record[c.key]) for c in columns))
+            table.add_row(*(Text(shown(record[c.key])) for c in columns))
         self.stdout.print(table)
 
     def record(self, record: Mapping[str, Any], text: str, *, answer: str) -> None:
@@ -147,7 +152,7 @@ def plain(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return str(value).replace("\t", " ").replace("\n", " ").replace("\r", " ")
+    return CONTROL.sub(" ", str(value))
 
 
 def shown(value: Any) -> str:
@@ -156,7 +161,7 @@ def shown(value: Any) -> str:
         return "-"
     if isinstance(value, datetime):
         return age(value, datetime.now(UTC))
-    return str(value)
+    return CONTROL.sub(" ", str(value))
 
 
 def age(moment: datetime, now: datetime) -> str:
