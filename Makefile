@@ -62,7 +62,7 @@ $(PEERS)/.installed: tests/conformance/js/package.json
 
 lock: ## write requirements.lock from what .venv holds now
 	@{ echo '# Exact versions of everything that runs and tests Crossdock. Written by `make lock`.'; \
-	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude setuptools --exclude wheel; \
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude setuptools --exclude wheel --exclude py-spy; \
 	} > requirements.lock
 
 clean: ## remove what make made
