@@ -17,6 +17,7 @@ from schemas.vocabulary import Scope
     returns=v1.Registered,
     status=201,
     errors=(404, 409),
+    rationed=True,
     summary="Register an agent",
     operation_id="agents_register",
     example={"name": "writer", "routing_tags": ["writing"], "max_concurrent": 4},

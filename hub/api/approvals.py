@@ -76,7 +76,7 @@ async def list_of_task(call: Call, query: v1.PageQuery) -> Reply:
     operation_id="approvals_list",
 )
 async def list_approvals(call: Call, query: v1.ApprovalQuery) -> Reply:
-    """`approvals` are the rows, paged; `task_approvals` and `stage_gates` what is pending by task and stage."""
+    """`approvals` are the rows, paged; the other two show what is pending by task, and by stage."""
     found = await call.read(
         approval_queue.list_approvals,
         approval_queue.ListApprovals(

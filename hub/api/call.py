@@ -14,6 +14,7 @@ from uuid import UUID
 from starlette.types import Receive, Scope, Send
 
 from core.caller import Caller
+from core.errors import Unavailable
 from core.platform import Platform
 from core.store.tx import Tx
 from hub.places import Places
@@ -58,12 +59,14 @@ class Shared:
     """Open streams."""
     ended: Callable[[Scope], Awaitable[None]]
     """Returns once the credential of a request proves nothing any more."""
+    stopping: asyncio.Event
+    """Set when the hub begins to stop: whoever waits is sent away, to come back to the next hub."""
 
 
 class Call:
     """One authenticated call."""
 
-    __slots__ = ("_receive", "_shared", "caller", "ids", "platform", "replayed", "scope", "texts")
+    __slots__ = ("_receive", "caller", "ids", "platform", "replayed", "scope", "shared", "texts")
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class Call:
         texts: Mapping[str, str],
     ) -> None:
         self._receive = receive
-        self._shared = shared
+        self.shared = shared
         self.scope = scope
         self.platform = shared.platform
         self.caller = caller
@@ -123,29 +126,29 @@ class Call:
         Raises:
             TooMany: the caller has too many open.
         """
-        return self._shared.waits.taken_by(self.caller.principal_id)
-
-    @property
-    def shared(self) -> Shared:
-        """What all calls of this hub share."""
-        return self._shared
+        return self.shared.waits.taken_by(self.caller.principal_id)
 
     async def unless_gone(self, waiting: Coroutine[Any, Any, R]) -> R:
-        """Wait for something, but only as long as the caller does.
+        """Wait for something, but only as long as the caller does and the hub runs.
 
         Raises:
             Disconnected: the caller hung up; what was waited for is cancelled.
+            Unavailable: the hub is stopping.
         """
         work = asyncio.ensure_future(waiting)
         gone = asyncio.ensure_future(self._gone())
+        stopping = asyncio.ensure_future(self.shared.stopping.wait())
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, gone, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            raise Disconnected
+            if gone.done():
+                raise Disconnected
+            raise Unavailable("the hub is stopping; ask again")
         finally:
-            work.cancel()
-            gone.cancel()
+            for task in (work, gone, stopping):
+                task.cancel()
+            await asyncio.gather(work, gone, stopping, return_exceptions=True)
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

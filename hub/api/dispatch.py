@@ -15,7 +15,7 @@ from core.errors import Forbidden, NotFound
 from hub.answers import JSON, MethodNotAllowed, enveloped, request_id_of, send_answer
 from hub.api import reading
 from hub.api.call import Answer, Call, Disconnected, Reply, Shared
-from hub.api.routing import PREFIX, Route, RouteTree
+from hub.api.routing import MIB, PREFIX, Route, RouteTree
 from schemas import vocabulary
 
 Authenticate = Callable[[Scope], Awaitable[Caller]]
@@ -33,8 +33,24 @@ class Api:
 
     def __init__(self, shared: Shared, routes: Iterable[Route], authenticate: Authenticate) -> None:
         self._shared = shared
+        routes = tuple(routes)
         self._tree = RouteTree(routes)
+        self._public = frozenset((r.method, r.url_path) for r in routes if r.scope is None)
+        self._rationed = frozenset((r.method, r.url_path) for r in routes if r.rationed)
         self._authenticate = authenticate
+
+    def is_public(self, method: str, path: str) -> bool:
+        """Whether no credential is asked for here."""
+        return (_plain(method), path) in self._public
+
+    def is_rationed(self, method: str, path: str) -> bool:
+        """Whether calls of this kind are few by nature."""
+        return (method, path) in self._rationed
+
+    def body_limit(self, path: str) -> int:
+        """How many bytes a body on this path may have."""
+        found = self._tree.find(path[_START:])
+        return max((route.max_bytes for route in found[0].values()), default=MIB) if found else MIB
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request.
@@ -46,8 +62,8 @@ class Api:
         if found is None:
             raise NotFound("no such route")
         methods, texts = found
-        route = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
-        if route is None:
+        route = methods.get(_plain(scope["method"]))
+        if route is None or (route.stream and scope["method"] == "HEAD"):
             raise MethodNotAllowed(scope["method"], methods)
         caller = await self._caller(route, scope)
         ids, free = reading.path_parameters(route, texts)
@@ -88,3 +104,7 @@ class Api:
             if key is not None:
                 call.caller = replace(call.caller, replay_key=key)
         return await (route.handler(call) if given is None else route.handler(call, given))
+
+
+def _plain(method: str) -> str:
+    return "GET" if method == "HEAD" else method

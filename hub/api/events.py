@@ -77,10 +77,10 @@ async def list_events(call: Call, query: v1.EventQuery) -> Reply:
     operation_id="events_stream",
 )
 async def stream_events(call: Call, query: v1.StreamQuery) -> Answer:
-    """Server-sent events, each once and in order. Come back with `Last-Event-ID` or `after`: nothing is missed.
+    """Server-sent events, each once and in order. With `Last-Event-ID` or `after` nothing is ever missed.
 
-    When nothing happens, a comment `: pos N` tells every 15 seconds how far the log has been read. A reader
-    that is too slow, or whose key has ended, gets a last `event: error` and is closed.
+    When nothing happens, a comment `: pos N` tells every 15 seconds how far the log was read. A reader that
+    is too slow, or whose key has ended, gets a last `event: error` and is closed.
     """
     feed = events.follow(call.platform, call.caller, filter_of(query), _cursor(call, query))
     call.shared.streams.take(call.caller.principal_id)

@@ -47,6 +47,8 @@ class Options(TypedDict, total=False):
     example: Any
     """A body that works."""
     max_bytes: int
+    rationed: bool
+    """Few by nature: minting and proving credentials, registering. Paths without parameters only."""
     stream: bool
     """Answers `text/event-stream`."""
 
@@ -72,6 +74,7 @@ class Route:
     tag: str
     example: Any = None
     max_bytes: int = MIB
+    rationed: bool = False
     stream: bool = False
 
     @cached_property

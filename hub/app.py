@@ -1,0 +1,163 @@
+"""The hub, put together: one platform, the faces in front of it, and the stack around them.
+
+Read it aloud: a store, a platform on it, who may come in, the doors, the edge. Nothing here decides anything
+about a task.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters import a2a
+from adapters.a2a.card import WELL_KNOWN
+from core import bootstrap
+from core.bootstrap import DEFAULT_TENANT, Prepare, Prepared
+from core.caller import SYSTEM
+from core.errors import Unavailable
+from core.exchange import Exchange
+from core.jobs.runner import Clockwork
+from core.keyring import Keyring
+from core.platform import Platform
+from core.store import Store, migrate, open_store
+from hub import docs, health
+from hub.admission import Admission, Site
+from hub.api import ROUTES
+from hub.api.call import Shared
+from hub.api.dispatch import Api
+from hub.api.routing import MIB, PREFIX
+from hub.authentication import Authenticator
+from hub.middleware import Edge, Render, authenticated
+from hub.places import Places
+from hub.secret_file import HubSecret
+from hub.sessions import SESSIONS, Sessions
+from hub.settings import Settings
+from hub.version import version
+
+WAITS, ALL_WAITS = 256, 10_000
+"""Long polls of one principal, and of all."""
+STREAMS, ALL_STREAMS = 2_000, 10_000
+"""Open streams of one principal, and of all."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """One way in: its routes, how it tells refusals made before it saw the request, and what is public."""
+
+    routes: Sequence[BaseRoute]
+    owns: Callable[[str], bool] = lambda path: False
+    render: Render | None = None
+    public: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class App:
+    """A hub that can be served. Its lifespan opens and closes everything."""
+
+    asgi: ASGIApp
+    platform: Platform
+    public_url: str
+    stopping: asyncio.Event
+    """Set it when a stop begins: streams and long polls end at once."""
+
+
+def build(
+    settings: Settings,
+    secret: HubSecret,
+    *,
+    port: int | None = None,
+    store: Store | None = None,
+    on_prepared: Callable[[Prepared], None] = lambda prepared: None,
+    further: Sequence[Callable[[Platform], Door]] = (),
+) -> App:
+    """Put a hub together. `port` is the one really taken; `further` are doors beside the hub's own.
+
+    `on_prepared` hears during the start what the database needed; that may hold the first admin key.
+    """
+    public_url, stopping = settings.address(port), asyncio.Event()
+    keyring = Keyring(secret.key, secret.previous)
+    platform = Platform(store or open_store(settings.database_url))
+    clockwork = Clockwork(platform)
+
+    exchange = Exchange(platform, keyring, public_url)
+    presence = clockwork.presence.heard
+    authenticator = Authenticator(platform, exchange, cookies=settings.cookies, presence=presence)
+    sessions = Sessions(exchange, authenticator, public_url=public_url, cookies=settings.cookies)
+
+    waits = Places("long polls", WAITS, ALL_WAITS)
+    streams = Places("streams", STREAMS, ALL_STREAMS)
+    api = Api(Shared(platform, waits, streams, authenticator.ended, stopping), ROUTES, authenticated)
+    speaking_a2a = a2a.A2AConfig(public_url, version(), settings.a2a_blocking_seconds)
+    doors = [
+        Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
+        Door(docs.routes(), public=docs.PATHS),
+        Door(
+            a2a.routes(platform, speaking_a2a, authenticator),
+            a2a.owns,
+            a2a.render_error,
+            frozenset({WELL_KNOWN}),
+        ),
+        *(door(platform) for door in further),
+    ]
+
+    @asynccontextmanager
+    async def life(_: Any) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await migrate.ensure(settings.database_url)
+            await platform.start()
+            stack.push_async_callback(platform.stop)
+            prepare = Prepare(keyring, settings.admin_api_key)
+            on_prepared(await platform.write(SYSTEM(DEFAULT_TENANT), bootstrap.prepare, prepare))
+            await clockwork.start()
+            stack.push_async_callback(clockwork.stop)
+            stack.push_async_callback(authenticator.close)
+            farewell = asyncio.create_task(_farewell(platform, stopping), name="farewell")
+            stack.callback(farewell.cancel)
+            yield
+
+    front = _Front(api, sessions, Router([route for door in doors for route in door.routes], lifespan=life))
+    public = frozenset(path for door in doors for path in door.public)
+    site = Site.of(
+        public_url,
+        loopback=settings.binds_loopback,
+        hosts=settings.allowed_hosts,
+        origins=settings.allowed_origins,
+        proxies=settings.trusted_proxies,
+    )
+    edge = Edge(
+        front,
+        admission=Admission(site),
+        authenticate=authenticator,
+        is_public=lambda method, path: path in public or api.is_public(method, path),
+        body_limit=lambda path: api.body_limit(path) if path.startswith(PREFIX) else 10 * MIB,
+        is_rationed=api.is_rationed,
+        renderers=[(door.owns, door.render) for door in doors if door.render is not None],
+    )
+    return App(edge, platform, public_url, stopping)
+
+
+class _Front:
+    """Sends `/api/v1` to its own dispatcher, and everything else to the doors."""
+
+    def __init__(self, api: Api, sessions: Sessions, router: Router) -> None:
+        self._api = api
+        self._sessions = sessions
+        self._router = router
+        self._prefix = PREFIX + "/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(self._prefix):
+            scope[SESSIONS] = self._sessions
+            await self._api(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+
+async def _farewell(platform: Platform, stopping: asyncio.Event) -> None:
+    """End the streams as soon as a stop begins, so that it need not wait for them."""
+    await stopping.wait()
+    await platform.tail.stop(Unavailable("The hub is stopping."))
