@@ -4,6 +4,7 @@ It knows nothing of tasks: methods, paths and JSON go in, JSON comes out.
 """
 
 import asyncio
+import io
 import json
 import random
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from hub.client.errors import ApiError, CrossdockError, RateLimited, Unavailable
 ANSWER_SECONDS = 30.0
 """How long an answer may take, beyond the time that the call itself asks the hub to wait."""
 CONNECT_SECONDS = 5.0
+LARGE_BODY = 1024 * 1024
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.1, 2.0, 30.0
 
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
@@ -162,7 +164,7 @@ class Transport:
             query=query,
             headers=headers,
             timeout=timeout,
-            data=None if body is None else encode(body),
+            data=None if body is None else _readable(encode(body)),
         )
         async with response:
             if response.status >= 300:
@@ -182,7 +184,7 @@ class Transport:
         query: Mapping[str, Any] | None,
         headers: Mapping[str, str],
         timeout: aiohttp.ClientTimeout,
-        data: bytes | None = None,
+        data: bytes | io.BytesIO | None = None,
     ) -> aiohttp.ClientResponse:
         try:
             return await self._session.request(
@@ -218,6 +220,11 @@ class Transport:
 def encode(body: Mapping[str, Any]) -> bytes:
     """The body as the hub reads it: compact UTF-8, without NaN."""
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _readable(body: bytes) -> bytes | io.BytesIO:
+    """The body in the form in which aiohttp sends it without holding up the event loop."""
+    return body if len(body) <= LARGE_BODY else io.BytesIO(body)
 
 
 def _query(query: Mapping[str, Any] | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`crossdock worker`: does the hub's tasks with a command."""
 
 import asyncio
+import json
 import os
 import shlex
 import shutil
@@ -104,7 +105,11 @@ def worker(
         agent_id=agent_id,
         listener=Story(as_json=as_json, quiet=quiet, stdout=sys.stdout, stderr=sys.stderr),
     )
-    context.exit(uvloop.run(_until_stopped(config, program)))
+    try:
+        context.exit(uvloop.run(_until_stopped(config, program)))
+    except ApiError as error:
+        _complain(error, as_json=as_json)
+        context.exit(_exit_of(error))
 
 
 def resolved(command: str) -> list[str]:
@@ -158,16 +163,25 @@ async def _until_stopped(config: WorkerConfig, program: Program) -> int:
         await working
     except asyncio.CancelledError:
         return Exit.INTERRUPTED
-    except (Unauthorized, Forbidden, NotFound) as error:
-        click.echo(f"error: {_advice(error)}", err=True)
-        return Exit.UNAUTHORIZED if isinstance(error, Unauthorized) else Exit.DENIED
-    except ApiError as error:
-        click.echo(f"error: {error}", err=True)
-        return Exit.FAILED
     return Exit.DONE
 
 
-def _advice(error: ApiError) -> str:
+def _exit_of(error: ApiError) -> Exit:
     if isinstance(error, Unauthorized):
-        return f"the hub does not know this key: {error}"
-    return f"this key may not work here: {error}\n  try    a worker's key, or an agent's own"
+        return Exit.UNAUTHORIZED
+    return Exit.DENIED if isinstance(error, Forbidden | NotFound) else Exit.FAILED
+
+
+def _complain(error: ApiError, *, as_json: bool) -> None:
+    """Say what the hub refused, and what to do about it."""
+    advice = {
+        Exit.UNAUTHORIZED: ("the hub does not know this key", "crossdock keys create --scope worker"),
+        Exit.DENIED: ("this key may not work here", "a worker's key, or an agent's own"),
+        Exit.FAILED: ("the hub refused", "crossdock doctor, beside the hub"),
+    }
+    what, hint = advice[_exit_of(error)]
+    if as_json:
+        body = {"code": error.code, "message": error.message, "recovery_hint": hint}
+        click.echo(json.dumps({"error": body}), err=True)
+    else:
+        click.echo(f"error: {what}: {error}\n  try    {hint}", err=True)

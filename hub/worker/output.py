@@ -62,7 +62,7 @@ class Output:
     def value(self) -> Any:
         """The task's output."""
         answer = self._answer()
-        return answer["output"] if answer is not None else readable(bytes(self._whole)).rstrip("\n")
+        return answer["output"] if answer is not None else readable(bytes(self._whole)).rstrip("\r\n")
 
     def _line(self, end: int) -> str:
         if end - self._line_start > self._longest_line:
@@ -70,23 +70,23 @@ class Output:
         return readable(bytes(self._whole[self._line_start : end])).removesuffix("\r")
 
     def _show(self, lines: list[str]) -> list[str]:
-        if self._held is None or not lines:
-            return lines
+        shown: list[str] = []
         for line in lines:
-            if not line.strip():
-                continue
-            if self._complete_object or not self._may_be_object(line):
-                shown, self._held = [*self._held, *lines], None
-                return shown
-        self._held += lines
-        return []
+            if self._held is None:
+                shown.append(line)
+            elif not line.strip() or self._may_be_object(line):
+                self._held.append(line)
+            else:
+                shown += [*self._held, line]
+                self._held = None
+        return shown
 
     def _may_be_object(self, line: str) -> bool:
         """Whether the output, of which this is a line, may still turn out to be an answer in JSON."""
-        if len(self._whole) > HELD_BYTES:
+        if self._complete_object or len(self._whole) > HELD_BYTES:
             return False
         if any(held.strip() for held in self._held or ()):
-            return True  # the first line of some text has decided; this one continues it
+            return True  # the first line with some text has decided; this one continues it
         if not line.lstrip().startswith("{"):
             return False
         try:

@@ -92,9 +92,7 @@ class Program:
     async def _follow(self, process: Process, relay: Relay, output: Output, stderr: bytearray) -> int:
         try:
             return await self._read(process, relay, output, stderr)
-        except (asyncio.CancelledError, Conflict) as stopped:
-            if isinstance(stopped, Conflict):
-                relay.mute()
+        except (asyncio.CancelledError, Conflict):
             process.terminate(self._limits.stop_seconds)
             # Once more until the end: what it says while it stops is still part of the task.
             await self._read(process, relay, output, stderr)

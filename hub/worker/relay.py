@@ -37,10 +37,6 @@ class Relay:
         self._closed.set()
         self._some.set()
 
-    def mute(self) -> None:
-        """The hub hears nothing more about this attempt: drop what comes."""
-        self._reporter.lost = True
-
     async def run(self) -> None:
         """Send until closed. Once the lease is lost, what remains is dropped.
 

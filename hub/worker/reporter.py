@@ -1,10 +1,12 @@
 """What an executor says while it works, and the ways it can end other than well."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from hub.client import Artifact, Claim, Crossdock, Message
+from hub.client import Artifact, Claim, Conflict, Crossdock, Message
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """A longer file travels in pieces, each well below what the hub takes in one JSON body."""
@@ -52,14 +54,16 @@ class Reporter:
         key: str | None = None,
     ) -> Message:
         """Add a message to the task's conversation. Two calls with one `key` make one message."""
-        return await self._hub.tasks.message(
-            self.claim.id,
-            text,
-            parts=parts,
-            lease_id=self.claim.lease_id,
-            metadata=metadata,
-            final=final,
-            idempotency_key=key or uuid4().hex,
+        return await self._heard(
+            self._hub.tasks.message(
+                self.claim.id,
+                text,
+                parts=parts,
+                lease_id=self.claim.lease_id,
+                metadata=metadata,
+                final=final,
+                idempotency_key=key or uuid4().hex,
+            )
         )
 
     async def artifact(
@@ -73,16 +77,18 @@ class Reporter:
         last_chunk: bool | None = None,
     ) -> Artifact:
         """Make an artifact of parts, or with `append` lengthen the one with that `artifact_id`."""
-        return await self._hub.tasks.artifact(
-            self.claim.id,
-            text,
-            parts=parts,
-            artifact_id=artifact_id,
-            name=name,
-            append=append,
-            last_chunk=last_chunk,
-            lease_id=self.claim.lease_id,
-            idempotency_key=uuid4().hex,
+        return await self._heard(
+            self._hub.tasks.artifact(
+                self.claim.id,
+                text,
+                parts=parts,
+                artifact_id=artifact_id,
+                name=name,
+                append=append,
+                last_chunk=last_chunk,
+                lease_id=self.claim.lease_id,
+                idempotency_key=uuid4().hex,
+            )
         )
 
     async def file(self, path: str, content: bytes, content_type: str) -> Artifact:
@@ -90,16 +96,25 @@ class Reporter:
         pieces = [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)] or [b""]
         artifact: Artifact | None = None
         for number, piece in enumerate(pieces, start=1):
-            artifact = await self._hub.tasks.artifact(
-                self.claim.id,
-                path=path,
-                content=piece,
-                content_type=content_type,
-                artifact_id=artifact.id if artifact else None,
-                append=True if artifact else None,
-                last_chunk=None if number == len(pieces) else False,
-                lease_id=self.claim.lease_id,
-                idempotency_key=uuid4().hex,
+            artifact = await self._heard(
+                self._hub.tasks.artifact(
+                    self.claim.id,
+                    path=path,
+                    content=piece,
+                    content_type=content_type,
+                    artifact_id=artifact.id if artifact else None,
+                    append=True if artifact else None,
+                    last_chunk=None if number == len(pieces) else False,
+                    lease_id=self.claim.lease_id,
+                    idempotency_key=uuid4().hex,
+                )
             )
         assert artifact is not None, "there is always a piece"
         return artifact
+
+    async def _heard(self, report: Awaitable[T]) -> T:
+        try:
+            return await report
+        except Conflict:
+            self.lost = True
+            raise

@@ -59,15 +59,15 @@ class _Attempt:
     """Whether the handler is through, so that a lost lease is only the echo of the outcome."""
 
     def end(self, stop: Stop, reason: str) -> None:
-        """Stop the handler; the first reason stands, but a lost lease overrides all others."""
+        """Stop the handler, once; the first reason stands, but a lost lease overrides all others."""
+        informed = self.stop is not None or self.reporter.lost
         if stop is Stop.LOST:
             self.reporter.lost = True
         if self.answered or self.stop is Stop.LOST:
             return
-        first = self.stop is None
-        if first or stop is Stop.LOST:
+        if self.stop is None or stop is Stop.LOST:
             self.stop, self.reason = stop, reason
-        if first:
+        if not informed:
             self.handler.cancel()
 
 
