@@ -6,12 +6,13 @@ here knows a transport.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from adapters.a2a.agent import A2AConfig, ExposedAgent
 from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, A2AError
+from adapters.a2a.sse import stop
 from adapters.a2a.wire import Params
 from core.caller import Caller
 from core.platform import Platform
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 Frame: TypeAlias = tuple[int, dict[str, Any]]
 """One `StreamResponse`, and the version of the task that it brings its reader to."""
-Frames: TypeAlias = AsyncIterator[Sequence[Frame]]
+Frames: TypeAlias = AsyncGenerator[Sequence[Frame], None]
 
 
 class ClientGone(Exception):
@@ -87,8 +88,7 @@ class Dispatcher:
         """
         assert operation.stream is not None, operation.name
         frames = operation.stream(self, call, params)
-        first = await anext(frames)
-        return _resumed(first, frames)
+        return _resumed(await anext(frames), frames)
 
 
 async def _resumed(first: Sequence[Frame], rest: Frames) -> Frames:
@@ -97,7 +97,7 @@ async def _resumed(first: Sequence[Frame], rest: Frames) -> Frames:
         async for frames in rest:
             yield frames
     finally:
-        await rest.aclose()  # type: ignore[attr-defined]  # operations are generators
+        await rest.aclose()
 
 
 def check_tenant(call: Call, tenant: str | None) -> None:
@@ -126,10 +126,4 @@ async def unless_gone(call: Call, waiting: Coroutine[Any, Any, T]) -> T:
             return wait.result()
         raise ClientGone
     finally:
-        await _stop(wait, gone)
-
-
-async def _stop(*tasks: "asyncio.Future[Any]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        await stop(wait, gone)

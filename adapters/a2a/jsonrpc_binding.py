@@ -4,7 +4,7 @@ Errors of operations travel with HTTP 200, as JSON-RPC has it; refusals of the H
 413, 415, 429, 503) keep their status and carry a JSON-RPC body all the same.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from starlette.responses import Response
@@ -25,11 +25,11 @@ class JsonRpcEndpoint:
     """Serves one agent over JSON-RPC."""
 
     def __init__(
-        self, dispatcher: Dispatcher, agent: ExposedAgent, authenticate: request.Authenticate
+        self, dispatcher: Dispatcher, agent: ExposedAgent, authenticator: request.Authenticator
     ) -> None:
         self._dispatcher = dispatcher
         self._agent = agent
-        self._authenticate = authenticate
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -38,7 +38,7 @@ class JsonRpcEndpoint:
         try:
             if scope["method"] != "POST":
                 raise A2AError(errors.METHOD_NOT_ALLOWED, "JSON-RPC is sent by POST.")
-            call = await request.call_of(scope, receive, self._agent, self._authenticate)
+            call = await request.call_of(scope, receive, self._agent, self._authenticator)
             request.check_json(scope)
             body = await request.body_of(scope, receive, self._dispatcher.config.max_body_bytes)
             asked = _read(body)
@@ -49,7 +49,7 @@ class JsonRpcEndpoint:
             params = params_of(asked.params)
             if operation.stream is not None:
                 frames = await self._dispatcher.open(operation, call, params)
-                answer = self._stream(id, frames, call.notes)
+                answer = self._stream(id, frames, scope, call.notes)
             else:
                 result = await self._dispatcher.answer(operation, call, params)
                 answer = _response(jsonrpc.result(id, result), headers=call.notes)
@@ -61,11 +61,13 @@ class JsonRpcEndpoint:
             answer = render(describe(error), id)
         await answer(scope, receive, send)
 
-    def _stream(self, id: jsonrpc.Id, frames: Frames, notes: dict[str, str]) -> request.Answer:
+    def _stream(self, id: jsonrpc.Id, frames: Frames, scope: Scope, notes: dict[str, str]) -> sse.EventStream:
         return sse.EventStream(
             _encoded(id, frames),
             heartbeat_seconds=self._dispatcher.config.heartbeat_seconds,
-            headers=[(name.lower().encode(), value.encode()) for name, value in notes.items()],
+            revoked=lambda: self._authenticator.ended(scope),
+            farewell=sse.event(_told(id, errors.revoked())),
+            headers=notes,
         )
 
 
@@ -80,8 +82,11 @@ class Refused(Exception):
 
 def render(error: A2AError, id: jsonrpc.Id = None) -> Response:
     """A refusal as a JSON-RPC answer."""
-    body = jsonrpc.error(id, error.kind.rpc, error.message, error.details)
-    return _response(body, error.kind.http if error.kind.of_transport else 200, _headers(error))
+    return _response(_told(id, error), error.kind.http if error.kind.of_transport else 200, _headers(error))
+
+
+def _told(id: jsonrpc.Id, error: A2AError) -> bytes:
+    return jsonrpc.error(id, error.kind.rpc, error.message, error.details)
 
 
 def _headers(error: A2AError) -> dict[str, str]:
@@ -98,7 +103,7 @@ def _read(body: bytes) -> jsonrpc.Request:
     return asked
 
 
-async def _encoded(id: jsonrpc.Id, frames: Frames) -> AsyncIterator[bytes]:
+async def _encoded(id: jsonrpc.Id, frames: Frames) -> AsyncGenerator[bytes, None]:
     """Each frame as a whole JSON-RPC answer; the last frame of an event carries its number."""
     try:
         async for batch in frames:
@@ -106,10 +111,9 @@ async def _encoded(id: jsonrpc.Id, frames: Frames) -> AsyncIterator[bytes]:
                 sse.event(jsonrpc.result(id, frame), id=number) for number, frame in sse.numbered(batch)
             )
     except Exception as error:
-        told = describe(error)
-        yield sse.event(jsonrpc.error(id, told.kind.rpc, told.message, told.details))
+        yield sse.event(_told(id, describe(error)))
     finally:
-        await frames.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await frames.aclose()
 
 
 def _response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -149,6 +149,8 @@ async def _accept(
     _check_modes(call, request.parts)
     caller = call.caller
     if call.idempotency_key is not None:
+        if len(call.idempotency_key) > wire.MAX_ID:
+            raise errors.invalid("Idempotency-Key", f"at most {wire.MAX_ID} characters")
         caller = replace(caller, replay_key=call.idempotency_key)
     platform = dispatcher.platform
     if request.task_id is not None:
@@ -183,12 +185,11 @@ def _title(parts: Sequence[Mapping[str, Any]]) -> str:
     for part in parts:
         text = part.get("text")
         if text:
-            for line in text.splitlines():
-                if line.strip():
-                    line = line.strip()
-                    return line if len(line) <= TITLE else line[: TITLE - 1] + "…"
-    filename: str | None = parts[0].get("filename")
-    return filename or "A2A message"
+            for line in str(text).splitlines():
+                shown = line.strip()
+                if shown:
+                    return shown if len(shown) <= TITLE else shown[: TITLE - 1] + "…"
+    return str(parts[0].get("filename") or "A2A message")[:TITLE]
 
 
 def _check_modes(call: Call, parts: Sequence[Mapping[str, Any]]) -> None:

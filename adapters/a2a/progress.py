@@ -116,7 +116,7 @@ class Progress:
         message = translate.said(
             data["message_id"],
             "ROLE_AGENT",
-            data["parts"],
+            data["parts"] or parts or (),
             self.context_id,
             self.task_id,
             data.get("metadata"),
@@ -126,10 +126,10 @@ class Progress:
     def _brought(self, event: Event, parts: Sequence[Part] | None) -> list[dict[str, Any]]:
         data = event.data
         self._artifacts = True
-        artifact: dict[str, Any] = {
-            "artifactId": data["artifact_id"],
-            "parts": translate.parts_of(data["parts"]),
-        }
+        brought = translate.parts_of(data["parts"] or parts or ())
+        if not brought:  # replaced since; the replacement's own event follows
+            return []
+        artifact: dict[str, Any] = {"artifactId": data["artifact_id"], "parts": brought}
         for name in ("name", "description", "metadata"):
             if data.get(name):
                 artifact[name] = data[name]

@@ -1,8 +1,7 @@
 """What both HTTP bindings read from a request in the same way: headers, query, body, caller."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
@@ -14,13 +13,27 @@ from adapters.a2a.errors import A2AError, invalid
 from adapters.a2a.sse import disconnected
 from adapters.a2a.version import extensions
 from core.caller import Caller
+from schemas.vocabulary import Face
 
-Authenticate = Callable[[Scope], Awaitable[Caller]]
-"""Who calls; raises `Unauthenticated`."""
+
+class Authenticator(Protocol):
+    """Who tells the caller of a request (`hub/authentication.py`)."""
+
+    async def identify(self, scope: Scope, face: str) -> Caller:
+        """Who calls, through which face.
+
+        Raises:
+            HubError: no valid credential.
+        """
+
+    async def ended(self, scope: Scope) -> None:
+        """Return when the request's credential proves nothing any more."""
+
+
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI response."""
 
-MAX_KEY: Final = 255
+FACE: Final = Face.A2A.value
 _VERSION: Final = b"a2a-version"
 
 
@@ -63,23 +76,17 @@ def named_version(scope: Scope) -> str | None:
     return named
 
 
-async def call_of(scope: Scope, receive: Receive, agent: ExposedAgent, authenticate: Authenticate) -> Call:
+async def call_of(scope: Scope, receive: Receive, agent: ExposedAgent, authenticator: Authenticator) -> Call:
     """The authenticated call that a request makes.
 
     Raises:
         HubError: no valid credential.
-        A2AError: the idempotency key is too long.
     """
-    caller = await authenticate(scope)
-    if caller.face != "a2a":
-        caller = replace(caller, face="a2a")
-    key = header(scope, b"idempotency-key")
-    if key is not None and len(key) > MAX_KEY:
-        raise invalid("Idempotency-Key", f"at most {MAX_KEY} characters")
+    caller = await authenticator.identify(scope, FACE)
     return Call(
         caller,
         agent,
-        idempotency_key=key,
+        idempotency_key=header(scope, b"idempotency-key"),
         extensions=extensions(header(scope, b"a2a-extensions")),
         gone=lambda: disconnected(receive),
     )

@@ -5,7 +5,7 @@ resource is the tenant. Answers are `application/a2a+json`, or `application/json
 that.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -79,11 +79,11 @@ class RestEndpoint:
     """Serves one agent over HTTP+JSON, below the `root` of its paths."""
 
     def __init__(
-        self, dispatcher: Dispatcher, agent: ExposedAgent, authenticate: request.Authenticate, *, root: str
+        self, dispatcher: Dispatcher, agent: ExposedAgent, authenticator: request.Authenticator, *, root: str
     ) -> None:
         self._dispatcher = dispatcher
         self._agent = agent
-        self._authenticate = authenticate
+        self._authenticator = authenticator
         self._root = len(root)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +98,7 @@ class RestEndpoint:
         await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> request.Answer:
-        call = await request.call_of(scope, receive, self._agent, self._authenticate)
+        call = await request.call_of(scope, receive, self._agent, self._authenticator)
         methods, given = resource_of(scope["path"][self._root :])
         name = methods.get(scope["method"])
         if name is None:
@@ -112,7 +112,9 @@ class RestEndpoint:
             return sse.EventStream(
                 _encoded(frames),
                 heartbeat_seconds=dispatcher.config.heartbeat_seconds,
-                headers=[(name.lower().encode(), value.encode()) for name, value in call.notes.items()],
+                revoked=lambda: self._authenticator.ended(scope),
+                farewell=sse.event(dump_json(errors.revoked().status), kind="error"),
+                headers=call.notes,
             )
         result = await dispatcher.answer(operation, call, params)
         return Response(dump_json(result), 200, call.notes, media_type(scope))
@@ -170,7 +172,7 @@ def render(error: A2AError, content_type: str) -> Response:
     return Response(dump_json(error.status), error.kind.http, error.headers, content_type)
 
 
-async def _encoded(frames: Frames) -> AsyncIterator[bytes]:
+async def _encoded(frames: Frames) -> AsyncGenerator[bytes, None]:
     """Each frame as it is; the last frame of an event carries its number."""
     try:
         async for batch in frames:
@@ -178,7 +180,7 @@ async def _encoded(frames: Frames) -> AsyncIterator[bytes]:
     except Exception as error:
         yield sse.event(dump_json(describe(error).status), kind="error")
     finally:
-        await frames.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await frames.aclose()
 
 
 def paths(root: str) -> Sequence[str]:

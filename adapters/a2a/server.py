@@ -17,7 +17,7 @@ from adapters.a2a.dispatch import Dispatcher
 from adapters.a2a.errors import describe
 from adapters.a2a.jsonrpc_binding import JsonRpcEndpoint
 from adapters.a2a.operations import OPERATIONS
-from adapters.a2a.request import Authenticate
+from adapters.a2a.request import Authenticator
 from adapters.a2a.rest_binding import RestEndpoint
 from core.platform import Platform
 
@@ -25,11 +25,11 @@ JSONRPC: Final = "/a2a"
 REST: Final = "/a2a/v1"
 
 
-def routes(platform: Platform, config: A2AConfig, authenticate: Authenticate) -> Sequence[BaseRoute]:
+def routes(platform: Platform, config: A2AConfig, authenticator: Authenticator) -> Sequence[BaseRoute]:
     """The card, JSON-RPC at `/a2a` and HTTP+JSON at `/a2a/v1`, for the hub as one agent."""
     dispatcher = Dispatcher(platform, config, OPERATIONS)
-    rpc = JsonRpcEndpoint(dispatcher, config.hub, authenticate)
-    rest = RestEndpoint(dispatcher, config.hub, authenticate, root=REST)
+    rpc = JsonRpcEndpoint(dispatcher, config.hub, authenticator)
+    rest = RestEndpoint(dispatcher, config.hub, authenticator, root=REST)
     card = CardEndpoint.of(card_of(config.hub, config))
     return [
         Route(JSONRPC, rpc),

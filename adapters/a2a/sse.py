@@ -5,7 +5,7 @@ reads from in every case. See https://html.spec.whatwg.org/multipage/server-sent
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -41,53 +41,65 @@ async def disconnected(receive: Receive) -> None:
 
 
 class EventStream:
-    """An ASGI response that sends what `chunks` brings, each already framed, until it ends or the client
-    does."""
+    """An ASGI response that sends what `chunks` brings, framed already, until it ends or the client does.
+
+    `revoked` returns when the client's credential has ended; then `farewell` is the last event.
+    """
 
     def __init__(
         self,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncGenerator[bytes, None],
         *,
         heartbeat_seconds: float,
-        headers: list[tuple[bytes, bytes]] | None = None,
+        revoked: Callable[[], Coroutine[Any, Any, None]],
+        farewell: bytes,
+        headers: Mapping[str, str],
     ) -> None:
         self._chunks = chunks
         self._heartbeat = heartbeat_seconds
-        self._headers = [*HEADERS, *(headers or [])]
+        self._revoked = revoked
+        self._farewell = farewell
+        self._headers = [*HEADERS, *((n.lower().encode(), v.encode()) for n, v in headers.items())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the whole stream."""
-        gone = asyncio.ensure_future(disconnected(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         pump = asyncio.ensure_future(self._pump(send))
+        gone = asyncio.ensure_future(disconnected(receive))
+        revoked = asyncio.ensure_future(self._revoked())
         try:
-            await asyncio.wait({gone, pump}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({pump, gone, revoked}, return_when=asyncio.FIRST_COMPLETED)
             if pump.done():
                 pump.result()
+            elif not gone.done():
+                await stop(pump)
+                await _body(send, self._farewell, more=False)
         finally:
-            for task in (gone, pump):
-                task.cancel()
-            await asyncio.gather(gone, pump, return_exceptions=True)
+            await stop(pump, gone, revoked)
 
     async def _pump(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        chunks = self._chunks
-        following: asyncio.Future[Any] | None = None
+        following: asyncio.Future[bytes | None] | None = None
         try:
             while True:
-                following = asyncio.ensure_future(anext(chunks, None))
+                following = asyncio.ensure_future(anext(self._chunks, None))
                 while not (await asyncio.wait({following}, timeout=self._heartbeat))[0]:
                     await _body(send, PING, more=True)
                 chunk = following.result()
+                await _body(send, chunk or b"", more=chunk is not None)
                 if chunk is None:
-                    break
-                await _body(send, chunk, more=True)
-            await _body(send, b"", more=False)
+                    return
         finally:
-            if following is not None and not following.done():
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
-            await chunks.aclose()  # type: ignore[attr-defined]  # it is a generator
+            if following is not None:
+                await stop(following)
+            await self._chunks.aclose()
 
 
 async def _body(send: Send, body: bytes, *, more: bool) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def stop(*tasks: "asyncio.Future[Any]") -> None:
+    """End tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,10 +3,8 @@
 import json
 
 import pytest
-from a2a.types import a2a_pb2  # noqa: F401  # registers nothing, but proves that the SDK is there
 from a2a.utils.errors import A2A_ERROR_MAPPING, JSON_RPC_ERROR_CODE_MAP
-from google.protobuf.json_format import ParseDict
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 
 from adapters.a2a import errors
 from adapters.a2a.errors import OF_CODE, A2AError, Kind, Violation, describe
@@ -20,6 +18,7 @@ from core.errors import (
     Unprocessable,
 )
 from schemas.errors import ErrorCode
+from tests.adapters.a2a.support import official
 
 KINDS = [value for value in vars(errors).values() if isinstance(value, Kind)]
 
@@ -48,7 +47,7 @@ def test_details_are_well_formed_google_rpc_types(kind: Kind) -> None:
     for told, type_ in zip((info, bad, retry), types, strict=True):
         name = type_.DESCRIPTOR.full_name
         assert told["@type"] == f"type.googleapis.com/{name}"
-        ParseDict({key: value for key, value in told.items() if key != "@type"}, type_())
+        official({key: value for key, value in told.items() if key != "@type"}, type_)
     assert (info["reason"], info["metadata"]) == (kind.reason, {"k": "v"})
     assert bad["fieldViolations"] == [{"field": "a.b", "description": "wrong"}]
     assert error.status["error"]["code"] == kind.http

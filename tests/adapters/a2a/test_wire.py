@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from a2a.types import a2a_pb2
-from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.a2a import wire
 from adapters.a2a.errors import INVALID_PARAMS, A2AError
+from tests.adapters.a2a.support import written
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_what_the_official_types_write_is_read_back() -> None:
         ),
     )
     request.metadata.update({"k": 1.5})
-    read = wire.send_message(MessageToDict(request))
+    read = wire.send_message(written(request))
     assert read.parts == [
         {"text": "t", "media_type": "text/markdown"},
         {"raw": base64.b64encode(b"\xff\x00").decode(), "filename": "f.bin"},

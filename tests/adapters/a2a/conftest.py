@@ -1,0 +1,76 @@
+"""A platform behind the A2A routes, in process, with a scripted executor beside it."""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from adapters.a2a import A2AConfig, routes
+from core.agents import RegisterAgent, register
+from core.caller import SYSTEM, Caller
+from core.platform import Platform
+from core.store.clock import SystemClock, UuidSource
+from core.store.schema import ddl
+from core.store.sqlite import SqliteStore
+from schemas.vocabulary import Scope
+from tests.adapters.a2a.support import PUBLIC, TENANT, Client, Executor, Keys
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+    """An empty platform on SQLite."""
+    path = tmp_path / "hub.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        for statement in ddl("sqlite"):
+            connection.execute(statement)
+        connection.commit()
+    store = SqliteStore(str(path), clock=SystemClock(), new_id=UuidSource())
+    running = Platform(store)
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def keys() -> Keys:
+    """Who may call."""
+    return Keys()
+
+
+@pytest.fixture
+def config() -> A2AConfig:
+    """What the operator decided."""
+    return A2AConfig(public_url=PUBLIC, version="9.9", heartbeat_seconds=0.05)
+
+
+@pytest.fixture
+def app(platform: Platform, config: A2AConfig, keys: Keys) -> ASGIApp:
+    """The A2A routes and nothing else."""
+    return Starlette(routes=list(routes(platform, config, keys)))
+
+
+@pytest.fixture
+async def http(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the hub's A2A routes."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC) as client:
+        yield client
+
+
+@pytest.fixture
+def ann(http: httpx.AsyncClient) -> Client:
+    """The client of somebody who submits."""
+    return Client(http)
+
+
+@pytest.fixture
+async def executor(platform: Platform) -> Executor:
+    """An agent that takes any task."""
+    agent = await platform.write(SYSTEM(TENANT), register, RegisterAgent("worker", max_concurrent=10))
+    caller = Caller(agent.id, TENANT, Scope.AGENT, "agent", str(agent.id))
+    return Executor(platform, caller)
