@@ -118,6 +118,7 @@ class PostgresStore(Store):
     async def _connection(self, kind: str, lane: int) -> Connection:
         connection = self._connections.get((kind, lane))
         if connection is None or connection.is_closed():
+            self._abandon(lane, kind)
             connection = self._connections[kind, lane] = await connect(self._url)
         return connection
 

@@ -60,8 +60,12 @@ async def connect(url: str, **settings: str) -> Connection:
             max_cached_statement_lifetime=0,
             server_settings={**SESSION, **settings},
         )
-        if await connection.fetchval("SHOW synchronous_commit") == "off":
-            await connection.execute("SET synchronous_commit = on")
+        try:
+            if await connection.fetchval("SHOW synchronous_commit") == "off":
+                await connection.execute("SET synchronous_commit = on")
+        except BaseException:
+            connection.terminate()
+            raise
     except Exception as error:
         if is_away(error):
             raise Unavailable("The database cannot be reached.") from error

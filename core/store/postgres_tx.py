@@ -31,6 +31,15 @@ class Batch:
         self.groups: list[tuple[str, list[list[Any]]]] = []
         self.events: list[list[Any]] = []
 
+    def add(self, sql: str, arguments: list[Any], after: int) -> int:
+        """Gather a row with others of its statement, in no group before `after`; tells in which."""
+        for place in range(after, len(self.groups)):
+            if self.groups[place][0] == sql:
+                self.groups[place][1].append(arguments)
+                return place
+        self.groups.append((sql, [arguments]))
+        return len(self.groups) - 1
+
     def mark(self) -> tuple[list[int], int]:
         return [len(rows) for _, rows in self.groups], len(self.events)
 
@@ -127,16 +136,8 @@ class PostgresTx(Tx):
         program = statement.program("postgresql")
         self._check(program)
         sql, arguments = program.bind(params, self.implicit)
-        groups = self._batch.groups
         self._added = True
-        for place in range(self._place, len(groups)):
-            if groups[place][0] == sql:
-                groups[place][1].append(arguments)
-                break
-        else:
-            place = len(groups)
-            groups.append((sql, [arguments]))
-        self._place = place
+        self._place = self._batch.add(sql, arguments, self._place)
 
     async def flush(self) -> None:
         try:

@@ -80,6 +80,7 @@ class Relay:
             # What was said while nobody listened is unknown: let the readers of the log look once.
             self._hints.publish(EVENTS)
             await lost.wait()
+            raise ConnectionResetError("nobody listens any more")
 
         await keep(self._connect, serve)
 
@@ -122,12 +123,12 @@ def payloads(sender: str, wakes: Mapping[str, int]) -> Iterator[str]:
 
 
 async def keep(connect: Connect, serve: Callable[[Connection], Awaitable[None]]) -> None:
-    """Serve on a connection of one's own, on a new one whenever it breaks, until cancelled."""
+    """Serve on a connection of one's own, on a new one whenever it breaks, until it returns."""
     while True:
         try:
             connection = await connect()
             try:
-                await serve(connection)
+                return await serve(connection)
             finally:
                 connection.terminate()
         except Exception as error:  # this service must outlive whatever happens to one connection

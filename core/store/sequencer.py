@@ -26,6 +26,8 @@ BACKSTOP = 0.25
 """Between two ticks while nobody says that there are rows."""
 FOLLOW = 0.5
 """Between two tries to become the leader."""
+GOODBYE = 1.0
+"""For the last tick."""
 
 _columns = ", ".join(c.name for c in event_outbox.columns if c.name != "seq")
 
@@ -58,6 +60,7 @@ class Sequencer:
         self._hints = hints
         self._relay = relay
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
         self.leading = False
 
     async def start(self) -> None:
@@ -65,8 +68,12 @@ class Sequencer:
         self._task = asyncio.create_task(keep(self._connect, self._serve))
 
     async def stop(self) -> None:
-        """Give the leadership up."""
+        """Number what is there, and give the leadership up."""
+        self._stopping = True
         if self._task is not None:
+            if self.leading:
+                self._hints.publish(SEQUENCE)
+                await asyncio.wait({self._task}, timeout=GOODBYE)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -76,7 +83,7 @@ class Sequencer:
         try:
             self.leading = True
             await connection.execute(BEGIN_LOG)
-            while True:
+            while not self._stopping:
                 await self._tick(connection)
         finally:
             self.leading = False

@@ -173,6 +173,15 @@ class _Job:
     after: Sequence[Callable[[], None]] = ()
 
 
+def _fail(jobs: Sequence[_Job], error: BaseException) -> None:
+    if isinstance(error, sqlite3.Error):
+        error = _translated(error)
+    elif not isinstance(error, Exception):  # a cancellation or an exit is not the awaiter's
+        error = RuntimeError(f"a command raised {error!r}")
+    for job in jobs:
+        job.outcome, job.error = None, error
+
+
 class _FileLock:
     """An exclusive lock beside the database, which dies with its process."""
 
@@ -285,37 +294,38 @@ class SqliteStore(Store):
                     break
             open_ = job is not None
             if batch:
-                self._settle_soon(self._commit(batch))
+                try:
+                    self._commit(batch)
+                except Exception as failure:  # the file is away: the thread lives on, and says so
+                    _fail(batch, failure)
+                self._settle_soon(batch)
 
-    def _commit(self, batch: Sequence[_Job]) -> Sequence[_Job]:
+    def _commit(self, batch: Sequence[_Job]) -> None:
+        self._write_cursor.execute("BEGIN IMMEDIATE")
         try:
             self._attempt(batch)
         except Exception as failure:
-            # The transaction itself was lost (disk full, a deferred constraint): find out which of them it
-            # was.
             if self._writer.in_transaction:
                 self._write_cursor.execute("ROLLBACK")
             if len(batch) == 1:
-                batch[0].outcome = None
-                batch[0].error = _translated(failure) if isinstance(failure, sqlite3.Error) else failure
-            else:
-                for job in batch:
-                    self._commit([job])
-        return batch
+                _fail(batch, failure)
+                return
+            # The transaction itself was lost (disk full, a deferred constraint): find out whose fault it was.
+            for job in batch:
+                self._commit([job])
 
     def _attempt(self, batch: Sequence[_Job]) -> None:
         execute = self._write_cursor.execute
-        execute("BEGIN IMMEDIATE")
         for job in batch:
             tx = _SqliteTx(job.call, self, self._write_cursor, self._write_cache)
             execute("SAVEPOINT command")
             try:
                 job.outcome = cast(Outcome[Any], drive(_perform(tx, job.call), job.call.name))
-            except Exception as error:
+            except BaseException as error:
                 if not self._writer.in_transaction:
                     raise
                 execute("ROLLBACK TO command")
-                job.outcome, job.error = None, error
+                _fail([job], error)
             else:
                 job.error, job.wakes, job.after = None, tx.wakes, tx.after
             execute("RELEASE command")
