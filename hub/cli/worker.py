@@ -1,16 +1,13 @@
 """`crossdock worker`: a command of yours does the hub's tasks."""
 
 import asyncio
-import os
-import re
-import shlex
 import signal
 import socket
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import uvloop
 
 from hub.cli.failure import ExitCode, Failure, Hint
 from hub.cli.frame import ExampleHelp, database_option, load_settings, output_options
@@ -18,7 +15,7 @@ from hub.cli.output import Output
 from hub.settings import Settings
 
 if TYPE_CHECKING:
-    from hub.worker import Note, WorkerConfig
+    from hub.worker import WorkerConfig
 
 OWN_KEY_LASTS = timedelta(minutes=10)
 """It only registers the agent, which then works under a key of its own."""
@@ -27,11 +24,18 @@ OWN_KEY_LASTS = timedelta(minutes=10)
 @click.command(
     cls=ExampleHelp,
     examples=(
-        "crossdock worker --exec 'jq -r .input.text | tr a-z A-Z'\n"
-        "crossdock worker --exec ./review.py --name reviewer --tag role:reviewer --concurrency 4"
+        "crossdock worker --exec 'jq -r .input.text|ascii_upcase'\n"
+        "crossdock worker --exec './review.py --fast' --name reviewer --tag role:reviewer --concurrency 4\n"
+        "crossdock worker --exec 'python answer.py' --env OPENAI_API_KEY"
     ),
 )
-@click.option("--exec", "command", metavar="CMD", required=True, help="The command, run by sh for each task.")
+@click.option(
+    "--exec",
+    "command",
+    metavar="CMD",
+    required=True,
+    help="The command, run for each task; no shell reads it.",
+)
 @click.option("--name", help="How the agent is called. Default: this machine's name.")
 @click.option(
     "--tag", "tags", multiple=True, metavar="TAG", help="What it offers; tasks ask for it. Repeatable."
@@ -39,6 +43,16 @@ OWN_KEY_LASTS = timedelta(minutes=10)
 @click.option("--tool", "tools", multiple=True, metavar="TOOL", help="A tool it has. Repeatable.")
 @click.option(
     "--concurrency", type=click.IntRange(1, 1000), default=1, help="So many tasks at once. Default: 1."
+)
+@click.option(
+    "--lease",
+    "lease_seconds",
+    type=click.IntRange(5, 3600),
+    default=60,
+    help="After so many silent seconds the hub gives the task to another worker. Default: 60.",
+)
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable to CMD. Repeatable."
 )
 @click.option("--agent", metavar="ID", help="Be this agent, with its own key, instead of a new one.")
 @click.option("--url", metavar="URL", help="The hub, instead of CROSSDOCK_URL.")
@@ -51,6 +65,8 @@ def worker(
     tags: tuple[str, ...],
     tools: tuple[str, ...],
     concurrency: int,
+    lease_seconds: int,
+    variables: tuple[str, ...],
     agent: str | None,
     url: str | None,
     db: str | None,
@@ -58,18 +74,23 @@ def worker(
     """Do the hub's tasks with CMD.
 
     It gets the task as JSON on stdin. Its lines become messages, the files it leaves become artifacts, what
-    it prints is the output, and its exit code says whether the task is completed or failed. The first Ctrl-C
-    lets what runs finish; the second stops it.
+    it prints is the output, and its exit code says whether the task is completed or failed. When the task is
+    cancelled it gets TERM, and KILL after ten seconds. The first Ctrl-C lets what runs finish; the second
+    stops it. This is no sandbox: CMD can do what you can, but does not see the hub's key.
 
     Without CROSSDOCK_API_KEY, beside the hub's own database, it lets itself in.
     """
-    from hub.worker import Program, WorkerConfig
+    from hub.worker import BadCommand, Program, Story, WorkerConfig, passed_on, words
 
+    try:
+        argv = words(command)
+    except BadCommand as bad:
+        raise click.UsageError(f"--exec: {bad}") from None
     settings = load_settings(out, url=url, database_url=db)
     hub_url = settings.url or settings.address()
     name = name or socket.gethostname()
     key = settings.api_key or asyncio.run(_own_key(out, settings, name))
-    program = Program(["/bin/sh", "-c", found_from(command, Path.cwd())])
+    program = Program(argv, environ=passed_on(variables))
     config = WorkerConfig(
         url=hub_url,
         api_key=key,
@@ -78,23 +99,11 @@ def worker(
         tags=tags,
         tools=tools,
         concurrency=concurrency,
+        lease_seconds=lease_seconds,
         agent_id=agent,
-        listener=_Story(out).tell,
+        listener=Story(as_json=out.as_json, quiet=out.quiet),
     )
-    return asyncio.run(_until_told(out, config, program.kill))
-
-
-def found_from(command: str, directory: Path) -> str:
-    """The command with absolute paths to the files it names: each task runs in a directory of its own."""
-
-    def absolute(match: re.Match[str]) -> str:
-        word = match[0]
-        looks_like_file = "/" in word or "." in word
-        if looks_like_file and not word.startswith(("/", "-", "~")) and (directory / word).is_file():
-            return shlex.quote(os.path.normpath(directory / word))
-        return word
-
-    return re.sub(r"(?<!\S)[\w./+@%:,-]+(?!\S)", absolute, command)
+    return uvloop.run(_until_told(out, config, program.kill))
 
 
 async def _until_told(out: Output, config: "WorkerConfig", kill: Any) -> int:
@@ -158,19 +167,3 @@ async def _own_key(out: Output, settings: Settings, name: str) -> str:
         new = await here.platform.write(here.caller, create_key, command)
     assert new.api_key is not None
     return new.api_key
-
-
-class _Story:
-    """Notes as lines: on stderr for people, as JSON on stdout for programs."""
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-
-    def tell(self, note: "Note") -> None:
-        now = datetime.now(UTC)
-        if self._out.as_json:
-            record = {"at": now, "kind": note.kind.value, "text": note.text, **note.facts}
-            self._out.json(record | ({"task_id": note.claim.id} if note.claim else {}))
-            self._out.flush()
-        else:
-            self._out.say(f"{now.astimezone():%H:%M:%S}  {note.kind.value:<11} {note.text}")
