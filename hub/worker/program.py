@@ -52,7 +52,7 @@ class Program:
         self, argv: Sequence[str], *, environ: Mapping[str, str] | None = None, limits: Limits | None = None
     ) -> None:
         self._argv = list(argv)
-        self._environ = dict(passed_on(os.environ) if environ is None else environ)
+        self._environ = dict(passed_on() if environ is None else environ)
         self._limits = limits or Limits()
         self._processes: set[Process] = set()
 
@@ -140,7 +140,7 @@ class Program:
         return {"artifact_id": artifact.id, "size_bytes": len(output.whole)}
 
 
-def passed_on(environ: Mapping[str, str], also: Sequence[str] = ()) -> dict[str, str]:
+def passed_on(also: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables that commands get: a short list, and what the operator names. The hub's own never are."""
     names = {*PASSED_ON, *also}
     return {n: v for n, v in environ.items() if n in names and not n.startswith("CROSSDOCK_")}

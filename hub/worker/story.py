@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -34,8 +34,8 @@ class Story:
 
     as_json: bool = False
     quiet: bool = False
-    stdout: TextIO = sys.stdout
-    stderr: TextIO = sys.stderr
+    stdout: TextIO = field(default_factory=lambda: sys.stdout)
+    stderr: TextIO = field(default_factory=lambda: sys.stderr)
 
     def __call__(self, note: Note) -> None:
         """Tell one note."""

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from hub.worker import Limits, Program, WorkerConfig, run_worker
-from hub.worker.command import resolved
-from hub.worker.program import passed_on
+from hub.worker import Limits, Program, WorkerConfig, passed_on, run_worker
 from tests.hub.client.fake_hub import KEY, FakeHub, fake_hub
 
 ENVIRON = {"PATH": os.environ["PATH"]}
@@ -197,8 +195,8 @@ async def test_the_environment_is_a_short_list_without_the_hubs_secrets(fake: Fa
 
 def test_only_named_variables_are_passed_on_and_the_hubs_own_never() -> None:
     environ = {"PATH": "p", "OPENAI_API_KEY": "k", "AWS_SECRET": "s", "CROSSDOCK_API_KEY": "x"}
-    assert passed_on(environ) == {"PATH": "p"}
-    assert passed_on(environ, ["OPENAI_API_KEY", "CROSSDOCK_API_KEY"]) == {"PATH": "p", "OPENAI_API_KEY": "k"}
+    assert passed_on(environ=environ) == {"PATH": "p"}
+    assert passed_on(["OPENAI_API_KEY", "CROSSDOCK_API_KEY"], environ) == {"PATH": "p", "OPENAI_API_KEY": "k"}
 
 
 async def _gone(pids: Sequence[int]) -> None:
@@ -285,15 +283,3 @@ async def test_a_stopped_worker_kills_at_once(fake: FakeHub) -> None:
     async with asyncio.timeout(5):
         await asyncio.gather(working, return_exceptions=True)
     await _gone([int(fake.said(task_id)[0])])
-
-
-def test_files_in_the_command_are_found_from_where_it_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "answer.py").touch()
-    (tmp_path / "hi").touch()
-    words = resolved("sh ./answer.py answer.py hi .input.text 'two words'")
-    answer = str(tmp_path / "answer.py")
-    assert words[0].endswith("/sh")
-    assert words[1:] == [answer, answer, "hi", ".input.text", "two words"]
