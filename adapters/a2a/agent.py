@@ -4,8 +4,10 @@ The hub itself is one such agent, with one general skill. Nothing here is read f
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,25 @@ HUB: Final = ExposedAgent(
 )
 
 
+class Places(Protocol):
+    """Bounded places, such as `hub/places.py` keeps for all faces together."""
+
+    def taken_by(self, principal_id: UUID) -> AbstractContextManager[None]:
+        """A place for as long as the block runs.
+
+        Raises:
+            TooMany: there is none.
+        """
+
+
+class Unlimited:
+    """Places without a bound, for tests and for embedding."""
+
+    def taken_by(self, principal_id: UUID) -> AbstractContextManager[None]:
+        """Always a place."""
+        return nullcontext()
+
+
 @dataclass(frozen=True)
 class A2AConfig:
     """What `hub/app.py` decides about this face."""
@@ -70,4 +91,7 @@ class A2AConfig:
     heartbeat_seconds: float = 15.0
     """A silent stream says so this often, as an SSE comment."""
     max_body_bytes: int = 10 * 1024 * 1024
+    waits: Places = field(default_factory=Unlimited)
+    """For blocking sends."""
+    streams: Places = field(default_factory=Unlimited)
     hub: ExposedAgent = field(default=HUB)

@@ -7,6 +7,7 @@ here knows a transport.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -38,6 +39,8 @@ class Call:
     extensions: frozenset[str] = frozenset()
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
     """Returns once the client has hung up."""
+    held: ExitStack = field(default_factory=ExitStack)
+    """What the call holds until its answer is out; its binding closes it."""
     notes: dict[str, str] = field(default_factory=dict)
     """What the answer says beside its result, as headers or metadata."""
 
@@ -87,6 +90,7 @@ class Dispatcher:
             A2AError, HubError: the refusal.
         """
         assert operation.stream is not None, operation.name
+        call.held.enter_context(self.config.streams.taken_by(call.caller.principal_id))
         frames = operation.stream(self, call, params)
         return _resumed(await anext(frames), frames)
 

@@ -193,8 +193,3 @@ def _of_hub_error(error: HubError) -> A2AError:
 def invalid(field: str, description: str) -> A2AError:
     """One field is wrong."""
     return A2AError(INVALID_PARAMS, f"{field}: {description}", violations=[Violation(field, description)])
-
-
-def revoked() -> A2AError:
-    """The credential of a stream has ended."""
-    return A2AError(UNAUTHENTICATED, "The credential of this stream is no longer valid.")

@@ -5,6 +5,7 @@ Errors of operations travel with HTTP 200, as JSON-RPC has it; refusals of the H
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Final
 
 from starlette.responses import Response
@@ -33,40 +34,42 @@ class JsonRpcEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        with ExitStack() as held:
+            answer = await self._answer(scope, receive, held)
+            await answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, held: ExitStack) -> request.Answer:
         id: jsonrpc.Id = None
-        answer: request.Answer
+        dispatcher = self._dispatcher
         try:
             if scope["method"] != "POST":
                 raise A2AError(errors.METHOD_NOT_ALLOWED, "JSON-RPC is sent by POST.")
-            call = await request.call_of(scope, receive, self._agent, self._authenticator)
+            call = await request.call_of(scope, receive, self._agent, self._authenticator, held)
             request.check_json(scope)
-            body = await request.body_of(scope, receive, self._dispatcher.config.max_body_bytes)
-            asked = _read(body)
+            asked = _read(await request.body_of(scope, receive, dispatcher.config.max_body_bytes))
             id = asked.id
-            operation = self._dispatcher.operations.get(asked.method)
-            negotiate(request.named_version(scope), None if operation is None else operation.name)
-            operation = self._dispatcher.find(asked.method)
+            known = asked.method in dispatcher.operations
+            negotiate(request.named_version(scope), asked.method if known else None)
+            operation = dispatcher.find(asked.method)
             params = params_of(asked.params)
             if operation.stream is not None:
-                frames = await self._dispatcher.open(operation, call, params)
-                answer = self._stream(id, frames, scope, call.notes)
-            else:
-                result = await self._dispatcher.answer(operation, call, params)
-                answer = _response(jsonrpc.result(id, result), headers=call.notes)
+                frames = await dispatcher.open(operation, call, params)
+                return self._stream(id, frames, scope, call.notes)
+            result = await dispatcher.answer(operation, call, params)
+            return _response(jsonrpc.result(id, result), headers=call.notes)
         except ClientGone:
-            answer = Response(status_code=499)
+            return Response(status_code=499)
         except Refused as refused:
-            answer = render(refused.error, refused.id)
+            return render(refused.error, refused.id)
         except Exception as error:
-            answer = render(describe(error), id)
-        await answer(scope, receive, send)
+            return render(describe(error), id)
 
     def _stream(self, id: jsonrpc.Id, frames: Frames, scope: Scope, notes: dict[str, str]) -> sse.EventStream:
         return sse.EventStream(
             _encoded(id, frames),
             heartbeat_seconds=self._dispatcher.config.heartbeat_seconds,
             revoked=lambda: self._authenticator.ended(scope),
-            farewell=sse.event(_told(id, errors.revoked())),
+            farewell=lambda reason: sse.event(_told(id, describe(reason))),
             headers=notes,
         )
 

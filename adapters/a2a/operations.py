@@ -16,7 +16,7 @@ from adapters.a2a.errors import A2AError
 from adapters.a2a.pages import page_token, position_of
 from adapters.a2a.reply import Reply, reply
 from adapters.a2a.wire import Params
-from core.errors import InvalidTransition
+from core.errors import InvalidTransition, Unavailable
 from core.events import await_settled
 from core.tasks.cancel import CancelTask, cancel
 from core.tasks.read import GetTask, ListOwn, list_own, view_task
@@ -31,6 +31,8 @@ TITLE: Final = 120
 async def send_message(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
     """SendMessage: a new task, or an answer to one that asks. Waits unless told not to."""
     request = wire.send_message(params)
+    if not request.return_immediately:
+        call.held.enter_context(dispatcher.config.waits.taken_by(call.caller.principal_id))
     task_id, view = await _accept(dispatcher, call, request)
     if not request.return_immediately:
         view = await _settled(dispatcher, call, task_id)
@@ -207,8 +209,12 @@ def _check_modes(call: Call, parts: Sequence[Mapping[str, Any]]) -> None:
 
 async def _settled(dispatcher: Dispatcher, call: Call, task_id: UUID) -> TaskView:
     """The task once it is final or asks its sender for something; sooner only if the wait is capped."""
-    limit = dispatcher.config.blocking_seconds
-    return await unless_gone(call, await_settled(dispatcher.platform, call.caller, task_id, timeout=limit))
+    platform, limit = dispatcher.platform, dispatcher.config.blocking_seconds
+    try:
+        return await unless_gone(call, await_settled(platform, call.caller, task_id, timeout=limit))
+    except Unavailable:
+        # The hub is stopping. What was sent is kept: an error would have the client send it again.
+        return await platform.read(call.caller, view_task, GetTask(task_id))
 
 
 def _shown(history_length: int | None) -> int:

@@ -1,6 +1,7 @@
 """What both HTTP bindings read from a request in the same way: headers, query, body, caller."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
 
@@ -76,7 +77,9 @@ def named_version(scope: Scope) -> str | None:
     return named
 
 
-async def call_of(scope: Scope, receive: Receive, agent: ExposedAgent, authenticator: Authenticator) -> Call:
+async def call_of(
+    scope: Scope, receive: Receive, agent: ExposedAgent, authenticator: Authenticator, held: ExitStack
+) -> Call:
     """The authenticated call that a request makes.
 
     Raises:
@@ -89,6 +92,7 @@ async def call_of(scope: Scope, receive: Receive, agent: ExposedAgent, authentic
         idempotency_key=header(scope, b"idempotency-key"),
         extensions=extensions(header(scope, b"a2a-extensions")),
         gone=lambda: disconnected(receive),
+        held=held,
     )
 
 

@@ -6,6 +6,7 @@ that.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -88,17 +89,17 @@ class RestEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        answer: request.Answer
-        try:
-            answer = await self._answer(scope, receive)
-        except ClientGone:
-            answer = Response(status_code=499)
-        except Exception as error:
-            answer = render(describe(error), media_type(scope))
-        await answer(scope, receive, send)
+        with ExitStack() as held:
+            try:
+                answer = await self._answer(scope, receive, held)
+            except ClientGone:
+                answer = Response(status_code=499)
+            except Exception as error:
+                answer = render(describe(error), media_type(scope))
+            await answer(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> request.Answer:
-        call = await request.call_of(scope, receive, self._agent, self._authenticator)
+    async def _answer(self, scope: Scope, receive: Receive, held: ExitStack) -> request.Answer:
+        call = await request.call_of(scope, receive, self._agent, self._authenticator, held)
         methods, given = resource_of(scope["path"][self._root :])
         name = methods.get(scope["method"])
         if name is None:
@@ -113,7 +114,7 @@ class RestEndpoint:
                 _encoded(frames),
                 heartbeat_seconds=dispatcher.config.heartbeat_seconds,
                 revoked=lambda: self._authenticator.ended(scope),
-                farewell=sse.event(dump_json(errors.revoked().status), kind="error"),
+                farewell=_farewell,
                 headers=call.notes,
             )
         result = await dispatcher.answer(operation, call, params)
@@ -178,9 +179,13 @@ async def _encoded(frames: Frames) -> AsyncGenerator[bytes, None]:
         async for batch in frames:
             yield b"".join(sse.event(dump_json(frame), id=number) for number, frame in sse.numbered(batch))
     except Exception as error:
-        yield sse.event(dump_json(describe(error).status), kind="error")
+        yield _farewell(error)
     finally:
         await frames.aclose()
+
+
+def _farewell(reason: Exception) -> bytes:
+    return sse.event(dump_json(describe(reason).status), kind="error")
 
 
 def paths(root: str) -> Sequence[str]:

@@ -14,7 +14,7 @@ from adapters.a2a import jsonrpc_binding, rest_binding
 from adapters.a2a.agent import A2AConfig
 from adapters.a2a.card import WELL_KNOWN, CardEndpoint, card_of
 from adapters.a2a.dispatch import Dispatcher
-from adapters.a2a.errors import describe
+from adapters.a2a.errors import METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError, describe
 from adapters.a2a.jsonrpc_binding import JsonRpcEndpoint
 from adapters.a2a.operations import OPERATIONS
 from adapters.a2a.request import Authenticator
@@ -47,6 +47,8 @@ def owns(path: str) -> bool:
 def render_error(scope: Scope, error: Exception) -> Response:
     """A refusal that was made before a binding saw the request, in the form of the path's binding."""
     told = describe(error)
+    if told.kind is TASK_NOT_FOUND:  # of a path: no operation was asked about a task yet
+        told = A2AError(METHOD_NOT_FOUND, "No such resource.")
     if scope["path"] in (JSONRPC, JSONRPC + "/"):
         return jsonrpc_binding.render(told)
     return rest_binding.render(told, rest_binding.media_type(scope))

@@ -5,10 +5,13 @@ reads from in every case. See https://html.spec.whatwg.org/multipage/server-sent
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
+
+from core.errors import TooMany, Unauthenticated
 
 T = TypeVar("T")
 
@@ -18,6 +21,9 @@ HEADERS: Final = [
     (b"x-accel-buffering", b"no"),
 ]
 PING: Final = b": ping\n\n"
+STALL_SECONDS: Final = 30.0
+"""How long a reader may take nothing."""
+LAST_WORD_SECONDS: Final = 1.0
 
 
 def event(data: bytes, *, id: int | None = None, kind: str | None = None) -> bytes:
@@ -43,7 +49,8 @@ async def disconnected(receive: Receive) -> None:
 class EventStream:
     """An ASGI response that sends what `chunks` brings, framed already, until it ends or the client does.
 
-    `revoked` returns when the client's credential has ended; then `farewell` is the last event.
+    `revoked` returns when the client's credential has ended. `farewell` makes the last event of a stream that
+    is ended by that, or because its reader takes nothing for `stall_seconds`.
     """
 
     def __init__(
@@ -52,14 +59,16 @@ class EventStream:
         *,
         heartbeat_seconds: float,
         revoked: Callable[[], Coroutine[Any, Any, None]],
-        farewell: bytes,
+        farewell: Callable[[Exception], bytes],
         headers: Mapping[str, str],
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self._chunks = chunks
         self._heartbeat = heartbeat_seconds
         self._revoked = revoked
         self._farewell = farewell
         self._headers = [*HEADERS, *((n.lower().encode(), v.encode()) for n, v in headers.items())]
+        self._stall = stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the whole stream."""
@@ -73,7 +82,10 @@ class EventStream:
                 pump.result()
             elif not gone.done():
                 await stop(pump)
-                await _body(send, self._farewell, more=False)
+                await self._part(send, Unauthenticated("The credential of this stream is no longer valid."))
+        except TimeoutError:
+            slow = TooMany(f"Nothing was read for {self._stall:g} seconds.", retry_after=1)
+            await self._part(send, slow)
         finally:
             await stop(pump, gone, revoked)
 
@@ -83,9 +95,9 @@ class EventStream:
             while True:
                 following = asyncio.ensure_future(anext(self._chunks, None))
                 while not (await asyncio.wait({following}, timeout=self._heartbeat))[0]:
-                    await _body(send, PING, more=True)
+                    await self._body(send, PING)
                 chunk = following.result()
-                await _body(send, chunk or b"", more=chunk is not None)
+                await self._body(send, chunk or b"", more=chunk is not None)
                 if chunk is None:
                     return
         finally:
@@ -93,9 +105,15 @@ class EventStream:
                 await stop(following)
             await self._chunks.aclose()
 
+    async def _part(self, send: Send, reason: Exception) -> None:
+        # A reader that takes nothing gets no last word either; the server closes its connection.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await send({"type": "http.response.body", "body": self._farewell(reason)})
 
-async def _body(send: Send, body: bytes, *, more: bool) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": more})
+    async def _body(self, send: Send, body: bytes, *, more: bool = True) -> None:
+        async with asyncio.timeout(self._stall):
+            await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def stop(*tasks: "asyncio.Future[Any]") -> None:

@@ -1,9 +1,6 @@
 """A platform behind the A2A routes, in process, with a scripted executor beside it."""
 
-import contextlib
-import sqlite3
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,24 +11,15 @@ from adapters.a2a import A2AConfig, routes
 from core.agents import RegisterAgent, register
 from core.caller import SYSTEM, Caller
 from core.platform import Platform
-from core.store.clock import SystemClock, UuidSource
-from core.store.schema import ddl
-from core.store.sqlite import SqliteStore
+from core.store import open_store
 from schemas.vocabulary import Scope
 from tests.adapters.a2a.support import PUBLIC, TENANT, Client, Executor, Keys
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    """An empty platform on SQLite."""
-    path = tmp_path / "hub.db"
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        for statement in ddl("sqlite"):
-            connection.execute(statement)
-        connection.commit()
-    store = SqliteStore(str(path), clock=SystemClock(), new_id=UuidSource())
-    running = Platform(store)
+async def platform(database_url: str) -> AsyncIterator[Platform]:
+    """A started platform on an empty database, in real time: status times differ."""
+    running = Platform(open_store(database_url))
     await running.start()
     yield running
     await running.stop()

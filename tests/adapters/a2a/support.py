@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message
 from starlette.types import Scope as AsgiScope
 
 from core.caller import Caller
-from core.errors import Unauthenticated
+from core.errors import TooMany, Unauthenticated
 from core.platform import Platform
 from core.tasks.claim import ClaimTasks, claim_waiting
 from core.tasks.report import CompleteTask, complete
@@ -73,6 +74,24 @@ class Keys:
     async def ended(self, scope: AsgiScope) -> None:
         """Return once `revoked` is set."""
         await self.revoked.wait()
+
+
+class Few:
+    """So many places, for everybody together."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @contextmanager
+    def taken_by(self, principal_id: UUID) -> Iterator[None]:
+        """One of them, while the block runs."""
+        if not self._left:
+            raise TooMany("no place", retry_after=1)
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
 
 
 @dataclass

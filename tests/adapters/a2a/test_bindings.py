@@ -10,7 +10,7 @@ from a2a.types import a2a_pb2
 from starlette.types import ASGIApp
 
 from adapters.a2a import A2AConfig, owns, render_error
-from core.errors import Forbidden, TooLarge, TooMany, Unauthenticated
+from core.errors import Forbidden, NotFound, TooLarge, TooMany, Unauthenticated
 from tests.adapters.a2a.support import PUBLIC, TENANT, Client, Executor, Listening, at_once, message, official
 
 
@@ -303,6 +303,11 @@ def test_refusals_made_before_a_binding_have_the_form_of_the_path(
     rest = render_error({"path": "/a2a/v1/tasks", "headers": []}, error)
     assert (rest.status_code, json.loads(bytes(rest.body))["error"]["code"]) == (status, status)
     assert rest.headers.get("retry-after") == ("7" if status == 429 else None)
+
+
+def test_a_path_that_is_none_is_no_missing_task() -> None:
+    told = json.loads(bytes(render_error({"path": "/a2a/v2", "headers": []}, NotFound("no such route")).body))
+    assert told["error"]["details"][0]["reason"] == "METHOD_NOT_FOUND"
 
 
 def test_a2a_owns_its_paths_and_no_others() -> None:

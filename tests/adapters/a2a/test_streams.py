@@ -7,6 +7,8 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
+from adapters.a2a import A2AConfig
+from core.errors import Unavailable
 from core.tasks.artifacts import PutArtifact, put_artifact
 from core.tasks.cancel import CancelTask, cancel
 from core.tasks.input import RequestInput, request_input
@@ -15,8 +17,10 @@ from core.tasks.report import CompleteTask, FailTask, ReportedError, complete, f
 from core.tasks.task import Claimed
 from schemas.vocabulary import InputKind
 from tests.adapters.a2a.support import (
+    PUBLIC,
     Client,
     Executor,
+    Few,
     Keys,
     Listening,
     at_once,
@@ -321,6 +325,36 @@ async def test_a_stopping_hub_tells_its_streams(app: ASGIApp, executor: Executor
     assert '"code":-31503' in events[0]["data"]
     assert events[1] is not None
     assert (events[1]["event"], '"code":503' in events[1]["data"]) == ("error", True)
+
+
+async def test_a_stopping_hub_answers_a_blocking_send_with_the_task(app: ASGIApp, executor: Executor) -> None:
+    """What was accepted must not look refused, else the client sends it again."""
+    waiting = listen(app, "SendMessage", message("go"))
+    await executor.take()
+    await executor.platform.tail.stop(Unavailable("The hub is stopping."))
+    told = await waiting.body()
+    assert told["result"]["task"]["status"]["state"] == "TASK_STATE_WORKING"
+
+
+@pytest.mark.parametrize("config", [A2AConfig(PUBLIC, "1", streams=Few(1), waits=Few(1))])
+async def test_waits_and_streams_are_bounded_before_anything_is_queued(
+    app: ASGIApp, ann: Client, executor: Executor
+) -> None:
+    stream = listen(app, "SendStreamingMessage", message("one"))
+    await stream.frame()
+    error = await ann.error("SendStreamingMessage", message("two"))
+    assert (error["code"], error["data"][-1]["retryDelay"]) == (-31429, "1s")
+    assert (await ann.result("ListTasks"))["totalSize"] == 1
+    await stream.hang_up()
+    again = listen(app, "SendStreamingMessage", message("two"))
+    await again.frame()
+    waiting = listen(app, "SendMessage", message("three"))
+    for _ in range(3):
+        await executor.take()
+    assert (await ann.error("SendMessage", message("four")))["code"] == -31429
+    await ann.result("SendMessage", at_once("four"))
+    await waiting.hang_up()
+    await again.hang_up()
 
 
 async def test_what_a_stream_refuses_it_refuses_before_it_begins(
