@@ -77,6 +77,7 @@ class HubProtocol(HttpToolsProtocol):
         self._timed = _Phase.BETWEEN
         self._since = 0.0
         self._last_bytes = 0.0
+        self._held = False
 
     # -- the transport speaks ------------------------------------------------------------------------------
 
@@ -194,7 +195,7 @@ class HubProtocol(HttpToolsProtocol):
         if self._timed is phase and not (phase is _Phase.HEAD and self._began):
             return
         self._disarm()
-        self._since = now
+        self._since, self._held = now, False
         limits = self._limits
         seconds = limits.head_seconds if phase is _Phase.HEAD else self._body_wait(now)
         self._arm(phase, seconds)
@@ -219,8 +220,12 @@ class HubProtocol(HttpToolsProtocol):
             return
         now = self.loop.time()
         cycle = self._latest
-        if self.flow.read_paused or (cycle is not None and cycle.waiting_for_100_continue):
-            self._since = self._last_bytes = now  # it is we who keep the caller waiting
+        held, self._held = (
+            self._held,
+            (self.flow.read_paused or (cycle is not None and cycle.waiting_for_100_continue)),
+        )
+        if held or self._held:  # it is, or was a moment ago, we who kept the caller waiting
+            self._since = self._last_bytes = now
         if self._phase is _Phase.HEAD:
             wait = self._since + self._limits.head_seconds - now
         else:

@@ -541,7 +541,7 @@ class TestLife:
         await asyncio.wait_for(entered.wait(), PATIENCE)
         stop = asyncio.create_task(serving.stop())
         await asyncio.wait_for(serving.stopping.wait(), PATIENCE)
-        with pytest.raises(OSError, match="Connect call failed"):
+        with pytest.raises(ConnectionRefusedError):
             await Wire.to(serving)
         go_on.set()
         status, headers, _ = await wire.answer()
