@@ -1,6 +1,7 @@
 """What an executor says while it works, and the ways it can end other than well."""
 
 from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -100,6 +101,7 @@ class Reporter:
                 self._hub.tasks.artifact(
                     self.claim.id,
                     path=path,
+                    name=None if artifact else PurePosixPath(path).name[:255],
                     content=piece,
                     content_type=content_type,
                     artifact_id=artifact.id if artifact else None,
