@@ -16,7 +16,7 @@ from typing import Any
 
 from hub.cli.output import Output
 from hub.client import Crossdock, Event
-from hub.demo.process import HubDied, HubProcess
+from hub.demo.process import HubProcess
 from hub.demo.scout import Scout
 from hub.demo.show import Show, short
 from hub.worker import WorkerConfig, run_worker
@@ -34,11 +34,12 @@ class Broken(AssertionError):
 def run_demo(out: Output, *, keep: bool = False) -> int:
     """Run the story in a temporary directory; 0 when all of it was seen, else 1."""
     directory = Path(tempfile.mkdtemp(prefix="crossdock-demo-"))
-    show = Show(out)
+    show, hub = Show(out), HubProcess(directory)
     try:
-        asyncio.run(_story(HubProcess(directory), show))
-    except (Broken, HubDied, TimeoutError) as error:
-        show.line("broken", str(error) or "nothing happened in time", style="red")
+        asyncio.run(_story(hub, show))
+    except Exception as error:
+        show.line("broken", f"{type(error).__name__}: {error}", style="red")
+        show.text(hub.last_words())
         keep = True
         return 1
     finally:
