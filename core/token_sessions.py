@@ -60,13 +60,6 @@ class CloseFamily:
     family_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Remove sessions that ended long enough ago."""
-
-    limit: int = 1000
-
-
 _s = t.refresh_session.c
 _ID = sa.bindparam("p_id", type_=Id())
 _FAMILY = sa.bindparam("p_family", type_=Id())
@@ -83,16 +76,6 @@ CLOSE = Statement(
     sa.update(t.refresh_session)
     .where(_s.family_id == _FAMILY, _s.revoked_at.is_(None))
     .values(revoked_at=_NOW)
-)
-SWEEP = Statement(
-    sa.delete(t.refresh_session).where(
-        _s.id.in_(
-            sa.select(_s.id)
-            .where(_s.expires_at < _NOW)
-            .limit(sa.bindparam("p_limit", type_=sa.Integer()))
-            .scalar_subquery()
-        )
-    )
 )
 
 
@@ -129,11 +112,6 @@ async def close_family(tx: Tx, command: CloseFamily) -> None:
     """End a family: its refresh tokens and its access tokens. Doing it again changes nothing."""
     if await tx.run(CLOSE, p_family=command.family_id, p_now=tx.now):
         tx.wake(CREDENTIALS)
-
-
-async def sweep(tx: Tx, command: Sweep) -> int:
-    """Remove what has expired; tells how many. An expired token is refused without them."""
-    return await tx.run(SWEEP, p_limit=command.limit, p_now=tx.now)
 
 
 async def _link(tx: Tx, family_id: UUID, key_id: UUID, persistent: bool) -> Session:

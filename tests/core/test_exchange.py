@@ -18,7 +18,6 @@ from core.keyring import Keyring
 from core.platform import Platform
 from core.store import tables as t
 from core.store.tx import Tx
-from core.token_sessions import Sweep, sweep
 from core.tokens import ExpiredToken, InvalidToken, TokenKind
 from schemas.vocabulary import Scope
 from tests.fakes import FakeClock
@@ -217,16 +216,6 @@ async def test_the_csrf_token_belongs_to_its_session(platform: Platform) -> None
     for wrong in (None, "", other.csrf, mine.csrf[:-1], "é", mine.access.text):
         assert not exchange.csrf_fits(claims.family_id, wrong)
     assert Exchange(platform, Keyring(OTHER, SECRET), URL).csrf_fits(claims.family_id, mine.csrf)
-
-
-async def test_expired_sessions_are_swept_and_no_others(platform: Platform, clock: FakeClock) -> None:
-    exchange, alice = await exchange_on(platform), await identity(platform)
-    await exchange.open(alice)
-    clock.advance(6 * 86_400)
-    young = await exchange.open(alice)
-    clock.advance(86_401)
-    assert await platform.write(HUB, sweep, Sweep()) == 1
-    await refreshed(exchange, young)
 
 
 async def test_no_repr_shows_a_token(platform: Platform) -> None:
