@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -183,7 +184,12 @@ async def test_a_command_runs_in_a_session_of_its_own_under_limits(fake: FakeHub
     )
     if sys.platform != "linux":
         pytest.skip("/proc is Linux's")
-    task = await _done(fake, _python(script), Limits(open_files=64, largest_file=4096))
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))  # as a worker may find it
+    try:
+        task = await _done(fake, _python(script), Limits(open_files=64, largest_file=4096))
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
     assert task["output"] == "True 1 0 64 4096"
 
 
