@@ -1,10 +1,10 @@
-"""A new agent comes with everything it needs to work: its row, its principal, and a key of its own."""
+"""An agent comes with everything it needs to work: its row, its principal, a key of its own; and goes with it."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from core.agents import Agent, RegisterAgent, register
-from core.auth import issue_key
+from core.agents import Agent, AgentId, RegisterAgent, register, remove_agent
+from core.auth import issue_key, revoke_all
 from core.principals import OwnerType, ensure_principal
 from core.store.tx import Tx
 from schemas.vocabulary import Scope
@@ -41,3 +41,13 @@ async def enrol(tx: Tx, command: EnrolAgent) -> Enrolled:
     label = agent.name[:255]
     key = issue_key(tx, agent.id, Scope.AGENT, label=label, expires_at=tx.now + KEY_LIFE)
     return Enrolled(agent, key.api_key)
+
+
+async def dismiss(tx: Tx, command: AgentId) -> None:
+    """Remove an agent that holds no work, and end its keys. What it did stays its own in the log.
+
+    Raises:
+        NotFound: no such agent, or it holds work.
+    """
+    await remove_agent(tx, command)
+    await revoke_all(tx, command.agent_id)

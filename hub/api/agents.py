@@ -112,6 +112,6 @@ async def get_agent(call: Call) -> Reply:
     operation_id="agents_delete",
 )
 async def delete_agent(call: Call) -> Reply:
-    """Only an agent that holds no work."""
-    await call.write(agents.remove_agent, agents.AgentId(call.id))
+    """Only an agent that holds no work. Its keys end with it."""
+    await call.write(registration.dismiss, agents.AgentId(call.id))
     return Reply()
