@@ -1,4 +1,4 @@
-"""An agent comes with everything it needs to work: its row, its principal, a key of its own; and goes with it."""
+"""An agent comes with everything it needs to work: its row, its principal and a key of its own."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
