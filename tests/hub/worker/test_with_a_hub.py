@@ -1,10 +1,8 @@
 """The command line's worker and a real hub, in two processes, on SQLite."""
 
 import asyncio
-import json
 import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,52 +12,13 @@ import pytest
 
 from hub.client import Crossdock, Task
 from schemas.vocabulary import TaskState
-
-ADMIN_KEY = "an-admin-key-for-this-test"
-HUB = [sys.executable, "-P", "-m", "hub"]
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_")}
-
-
-class Hub:
-    """A hub in a directory of its own, which can be killed and started again where it was."""
-
-    def __init__(self, directory: Path) -> None:
-        self.url = ""
-        self._directory = directory
-        self._process: Process | None = None
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """What a program beside it needs to know."""
-        return {**CLEAN, "CROSSDOCK_URL": self.url, "CROSSDOCK_API_KEY": ADMIN_KEY}
-
-    async def start(self) -> None:
-        """Start it, at the address of before."""
-        port = self.url.rpartition(":")[2] or "0"
-        self._process = await asyncio.create_subprocess_exec(
-            *HUB,
-            *("serve", "--port", port, "--json"),
-            cwd=self._directory,
-            env={**CLEAN, "CROSSDOCK_ADMIN_API_KEY": ADMIN_KEY},
-            stdout=PIPE,
-        )
-        assert self._process.stdout is not None
-        self.url = json.loads(await self._process.stdout.readline())["url"]
-
-    async def kill(self) -> None:
-        """kill -9."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.communicate()
+from tests.hub.client.real_hub import HUB, Hub, real_hub
 
 
 @pytest.fixture(name="hub")
 async def _hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    hub = Hub(tmp_path)
-    async with asyncio.timeout(30):
-        await hub.start()
-    yield hub
-    await hub.kill()
+    async with real_hub(tmp_path) as hub:
+        yield hub
 
 
 @asynccontextmanager
@@ -78,10 +37,6 @@ async def _worker(hub: Hub, *arguments: str) -> AsyncIterator[Process]:
             await process.communicate()
 
 
-def _client(hub: Hub) -> Crossdock:
-    return Crossdock(environ=hub.environ)
-
-
 async def _said(client: Crossdock, task: Task, text: str) -> None:
     """Wait until an executor has said it."""
     async with asyncio.timeout(30):
@@ -94,7 +49,7 @@ async def _said(client: Crossdock, task: Task, text: str) -> None:
 
 async def test_lines_files_and_output_arrive_where_they_belong(hub: Hub) -> None:
     script = "sh -c 'echo one; mkdir d; printf hello > d/a.txt; echo two'"
-    async with _worker(hub, "--exec", script), _client(hub) as client:
+    async with _worker(hub, "--exec", script), hub.client() as client:
         task = await client.tasks.create("work", input={"text": "hi"})
         done = await client.tasks.wait(task.id, timeout=30)
         assert (done.state, done.output) == ("completed", "one\ntwo")
@@ -108,7 +63,7 @@ async def test_a_command_outlives_a_killed_hub_and_its_task_is_done_once(hub: Hu
     go = tmp_path / "go"
     os.mkfifo(go)
     script = f"sh -c 'echo before; cat {go}; echo after; echo x >> {tmp_path}/runs'"
-    async with _worker(hub, "--exec", script), _client(hub) as client:
+    async with _worker(hub, "--exec", script), hub.client() as client:
         task = await client.tasks.create("count")
         await _said(client, task, "before")
         await hub.kill()
@@ -124,7 +79,7 @@ async def test_a_command_outlives_a_killed_hub_and_its_task_is_done_once(hub: Hu
 
 
 async def test_a_cancelled_task_stops_its_command_at_once(hub: Hub) -> None:
-    async with _worker(hub, "--exec", "sh -c 'echo $$; exec sleep 1000'"), _client(hub) as client:
+    async with _worker(hub, "--exec", "sh -c 'echo $$; exec sleep 1000'"), hub.client() as client:
         task = await client.tasks.create("long")
         await _said(client, task, "")
         (message,) = (await client.tasks.messages(task.id)).items
@@ -137,7 +92,7 @@ async def test_a_cancelled_task_stops_its_command_at_once(hub: Hub) -> None:
 
 async def test_a_cancellation_with_grace_is_confirmed_by_the_worker(hub: Hub) -> None:
     script = "sh -c 'trap \"echo bye; exit\" TERM; echo on; sleep 1000 & wait'"
-    async with _worker(hub, "--exec", script), _client(hub) as client:
+    async with _worker(hub, "--exec", script), hub.client() as client:
         task = await client.tasks.create("long")
         await _said(client, task, "on")
         await client.tasks.cancel(task.id, grace_seconds=30)
