@@ -80,6 +80,28 @@ async def check_lease(tx: Tx, row: Row, lease_id: UUID | None, *, repeats: Arc |
         )
 
 
+async def ended_with(tx: Tx, row: Row, lease_id: UUID | None, outcome: AttemptOutcome) -> bool:
+    """Whether the caller's lease has ended the task's last attempt in this way: what it says is a repeat.
+
+    Raises:
+        Forbidden: the lease is somebody else's.
+    """
+    if lease_id is None or lease_id == row.lease_id:
+        return False
+    held = await tx.one(_OF_LEASE, p_task_id=row.id, p_lease_id=lease_id)
+    if held is None or held.n != row.attempt or held.outcome != outcome:
+        return False
+    if not tx.caller.operator:
+        _check_holder(tx, row, lease_id, held)
+    return True
+
+
+async def is_live(tx: Tx, row: Row) -> bool:
+    """Whether the lease that the task names has not run out."""
+    lease = await tx.one(_UNTIL, p_task_id=row.id)
+    return lease is not None and bool(lease.until > tx.now)
+
+
 def _check_holder(tx: Tx, row: Row, lease_id: UUID | None, held: Row | None) -> None:
     holder = row if lease_id is None else held
     if holder is None or tx.caller.principal_id not in (holder.agent_id, holder.worker_id):
@@ -96,8 +118,7 @@ def _repeats(row: Row, held: Row, arc: Arc) -> bool:
 
 
 async def _check_live(tx: Tx, row: Row) -> None:
-    lease = await tx.one(_UNTIL, p_task_id=row.id)
-    if lease is None or lease.until <= tx.now:
+    if not await is_live(tx, row):
         raise Conflict(
             "the lease ran out; the task will be given to somebody else",
             details={"reason_code": "lease_expired"},

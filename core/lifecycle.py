@@ -17,10 +17,11 @@ import sqlalchemy as sa
 from core import access
 from core.errors import Conflict, Forbidden, InvalidTransition, NotFound
 from core.fencing import P_NOW, P_TASK, check_lease, fenced
+from core.journal import record
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
-from core.transitions import ASKING, FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
+from core.transitions import FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
 from schemas.vocabulary import AttemptOutcome, Face, TaskState
 
 
@@ -91,7 +92,7 @@ def compare_and_set(
         values["left_queue"] = sa.true()
     if arc.target in (TaskState.PENDING, TaskState.ESCALATED):
         values |= {"agent_id": None, "worker_id": None}
-    values |= {name: sa.bindparam(f"p_{name}", type_=c[name].type) for name in sets}
+    values |= _columns(sets)
     return Statement(
         sa.update(t.task)
         .where(
@@ -106,7 +107,13 @@ def compare_and_set(
     )
 
 
+def _columns(sets: tuple[str, ...]) -> dict[str, sa.BindParameter[Any]]:
+    """Columns that a command sets. Their binds have names of their own: a fence binds `p_lease_id`, too."""
+    return {name: sa.bindparam(f"p_set_{name}", type_=t.task.c[name].type) for name in sets}
+
+
 _READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
+_READ_ANY = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.within_tenant(t.task)))
 _OUTCOME = sa.bindparam("p_outcome", type_=sa.String())
 _END_ATTEMPT = Statement(
     sa.update(t.attempt)
@@ -160,10 +167,12 @@ async def try_move(
     said: Mapping[str, Any] | None = None,
     sets: Mapping[str, Any] | None = None,
     unchecked: bool = False,
+    settles: bool = True,
 ) -> Row | None:
     """As `move`, but None where the compare-and-set finds no row, and no word why.
 
-    `unchecked` moves only a task whose output needs no look.
+    `unchecked` moves only a task whose output needs no look. Without `settles` the caller settles the
+    dependants of a task that becomes final.
 
     Raises:
         InvalidTransition: it would reopen a task that was born where final is final.
@@ -181,7 +190,7 @@ async def try_move(
         unchecked,
         tuple(sorted(columns)),
     )
-    params = {f"p_{name}": value for name, value in columns.items()}
+    params = {f"p_set_{name}": value for name, value in columns.items()}
     if lease_id is not None and fence in (Fence.OWN, Fence.SEEN):
         params["p_lease_id"] = lease_id
     row = await tx.one(statement, p_task_id=task_id, p_now=tx.now, **params)
@@ -196,7 +205,9 @@ async def try_move(
             tx.wake(f"task:{row.id}")  # the executor waits with its lease, and has not heard yet
     record(tx, row, m, said=said, announces=announces)
     if arc.target in FINAL:
-        await _close(tx, row)
+        await _close(tx, row, settles)
+    elif ends is AttemptOutcome.SUPERSEDED:
+        _drop_questions(tx, row, "superseded")
     return row
 
 
@@ -254,11 +265,10 @@ def _touch_statement(
     fence: Fence, who: Who, presented: bool, states: frozenset[TaskState], sets: tuple[str, ...]
 ) -> Statement:
     c = t.task.c
-    values = {**touched(), **{name: sa.bindparam(f"p_{name}", type_=c[name].type) for name in sets}}
     return Statement(
         sa.update(t.task)
         .where(c.id == P_TASK, _RIGHTS[who], c.state.in_(_codes(states)), *fenced(fence, presented=presented))
-        .values(values)
+        .values({**touched(), **_columns(sets)})
         .returning(*c)
     )
 
@@ -281,15 +291,13 @@ async def touch(
     """
     columns = dict(sets or {})
     statement = _touch_statement(fence, who, lease_id is not None, states, tuple(sorted(columns)))
-    params = {f"p_{name}": value for name, value in columns.items()}
+    params = {f"p_set_{name}": value for name, value in columns.items()}
     if lease_id is not None and fence in (Fence.OWN, Fence.SEEN):
         params["p_lease_id"] = lease_id
     row = await tx.one(statement, p_task_id=task_id, p_now=tx.now, **params)
     if row is not None:
         return row
-    row = await tx.one(_READ, p_task_id=task_id)
-    if row is None:
-        raise NotFound("no such task")
+    row = await _read(tx, who, task_id)
     if fence is Fence.OWN:
         await check_lease(tx, row, lease_id)
     if who is Who.SUBMITTER and not (row.submitter_id == tx.caller.principal_id or tx.caller.operator):
@@ -299,6 +307,13 @@ async def touch(
         f"the task is {state.wire}, which does not allow to {doing}",
         details={"task_id": str(row.id), "current_state": state.wire, "requested_state": state.wire},
     )
+
+
+async def _read(tx: Tx, who: Who, task_id: UUID) -> Row:
+    row = await tx.one(_READ_ANY if who is Who.SYSTEM else _READ, p_task_id=task_id)
+    if row is None:
+        raise NotFound("no such task")
+    return row
 
 
 def end_attempt(tx: Tx, row: Row, outcome: AttemptOutcome, error: Mapping[str, Any] | None = None) -> None:
@@ -311,51 +326,10 @@ def end_attempt(tx: Tx, row: Row, outcome: AttemptOutcome, error: Mapping[str, A
         tx.add(_CLOSE_ASKED, p_task_id=row.id, p_now=tx.now, p_status="cancelled")
 
 
-def record(
-    tx: Tx, row: Row, m: Move, *, said: Mapping[str, Any] | None = None, announces: str | None = None
-) -> None:
-    """Write the event of a move, and the announcement beside it."""
-    data: dict[str, Any] = {
-        "task_id": str(row.id),
-        "from_state": TaskState(row.prev_state).wire,
-        "to_state": TaskState(row.state).wire,
-        "move": m.value,
-        "attempt": row.attempt,
-        "agent_id": row.agent_id and str(row.agent_id),
-        "worker_id": row.worker_id and str(row.worker_id),
-        "retry_count": row.retry_count,
-        "rework_count": row.rework_count,
-        "left_queue": row.left_queue,
-        **(said or {}),
-    }
-    version = row.version - 1 if announces else row.version
-    tell(tx, row, "task.state_changed", data, version=version)
-    if announces:
-        tell(tx, row, announces, data)
-
-
-def tell(tx: Tx, row: Row, kind: str, data: Mapping[str, Any], *, version: int | None = None) -> None:
-    """Write one event of a task, with the links by which it is found."""
-    tx.event(
-        kind,
-        entity_type="task",
-        entity_id=row.id,
-        task_id=row.id,
-        version=row.version if version is None else version,
-        workflow_id=row.workflow_id,
-        context_id=row.context_id,
-        submitter_id=row.submitter_id,
-        data=dict(data),
-    )
-
-
-async def _close(tx: Tx, row: Row) -> None:
+async def _close(tx: Tx, row: Row, settles: bool) -> None:
     """What a final state takes with it: open questions end, and dependants are settled."""
-    if row.prev_state in {int(s) for s in ASKING}:
-        tx.add(_CLOSE_INPUTS, p_task_id=row.id, p_status="cancelled")
-    if row.has_approvals:
-        tx.add(_CLOSE_APPROVALS, p_task_id=row.id, p_now=tx.now, p_status="cancelled")
-    if row.dependants:
+    _drop_questions(tx, row, "cancelled")
+    if row.dependants and settles:
         # Imported here: releasing a dependant is itself a move.
         from core.tasks.release import settle_dependants
 
@@ -374,9 +348,7 @@ async def _explain(
     tx: Tx, m: Move, arc: Arc, fence: Fence, who: Who, task_id: UUID, lease_id: UUID | None
 ) -> Moved:
     """Why a move found no row: missing, repeated, stale, forbidden or illegal."""
-    row = await tx.one(_READ, p_task_id=task_id)
-    if row is None:
-        raise NotFound("no such task")
+    row = await _read(tx, who, task_id)
     if fence is Fence.OWN:
         await check_lease(tx, row, lease_id, repeats=arc if arc.repeatable else None)
         if arc.repeatable and row.state == arc.target:

@@ -6,10 +6,12 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from core.caller import Caller
+from core.errors import Unavailable
 from core.hints import Hints
 from core.store.engine import Call, Outcome, Store
 from core.store.replay import Replay
 from core.store.tx import Tx
+from core.tail import Tail
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -20,6 +22,7 @@ class Platform:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.tail = Tail(store)
 
     @property
     def hints(self) -> Hints:
@@ -27,11 +30,13 @@ class Platform:
         return self.store.hints
 
     async def start(self) -> None:
-        """Open the store."""
+        """Open the store, and begin to read the log's end for whoever listens."""
         await self.store.start()
+        await self.tail.start()
 
     async def stop(self) -> None:
         """Finish the commands that were handed over, and close."""
+        await self.tail.stop(Unavailable("The hub is stopping."))
         await self.store.stop()
 
     async def write(
@@ -39,7 +44,8 @@ class Platform:
     ) -> R:
         """Run a command in one transaction; returns after its commit was flushed.
 
-        With a replay key on the caller a repeat returns the first result. A cancelled awaiter does not stop it.
+        With a replay key on the caller a repeat returns the first result. A cancelled awaiter does not stop
+        it.
 
         Raises:
             HubError: what the command refuses; nothing of it remains.

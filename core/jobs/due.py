@@ -16,13 +16,15 @@ from core import routing
 from core.approvals import Approval
 from core.errors import Conflict
 from core.fencing import P_NOW, P_TASK
-from core.lifecycle import Who, end_attempt, move, tell, touch
+from core.journal import tell
+from core.lifecycle import Who, move, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.tasks import policy as policies
+from core.tasks.input import park_lost
 from core.tasks.release import release
-from core.transitions import ASKING, FINAL, Fence, Move
+from core.transitions import ASKING, FINAL, Move
 from schemas.vocabulary import AttemptOutcome, TaskState
 
 BATCH = 500
@@ -155,19 +157,7 @@ async def expire_lease(tx: Tx, due: Due) -> None:
     elif state is TaskState.IN_PROGRESS:
         await _lose(tx, row, "infrastructure", "the executor was lost: its lease ran out")
     elif state in ASKING:
-        parked = await touch(
-            tx,
-            row.id,
-            who=Who.SYSTEM,
-            states=ASKING,
-            lease_id=row.lease_id,
-            fence=Fence.SEEN,
-            doing="park",
-            sets={"lease_id": None, "held": False, "timeout_at": None},
-        )
-        end_attempt(tx, row, AttemptOutcome.EXPIRED)
-        tx.wake(f"task:{row.id}")
-        tell(tx, parked, "task.attempt_parked", {"task_id": str(row.id), "reason": "lease_expired"})
+        await park_lost(tx, row)
 
 
 async def time_out(tx: Tx, due: Due) -> None:

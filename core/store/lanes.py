@@ -107,7 +107,8 @@ class Lanes:
         batch: list[Job] = []
         passed: list[Job] = []
         closed: set[Hashable] = set()
-        while self._waiting and len(batch) < self._batch and len(passed) < 4 * self._batch:
+        most = min(self._batch, max(16, -(-len(self._waiting) // (len(self._idle) + 1))))
+        while self._waiting and len(batch) < most and len(passed) < 4 * self._batch:
             job = self._waiting.popleft()
             other = bool(batch) and not self._mixed and job.call.command is not batch[0].call.command
             if other or not self._busy.isdisjoint(job.keys) or not closed.isdisjoint(job.keys):

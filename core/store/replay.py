@@ -75,7 +75,12 @@ class Replay:
         return self.codec.load(row.answer)
 
     def remember(self, tx: Tx, result: Any) -> None:
-        """Keep the result in the transaction that made it."""
+        """Keep the result in the transaction that made it.
+
+        One that calls itself `void` is not kept: nothing was done, so the same key may try again.
+        """
+        if getattr(result, "void", False):
+            return
         tx.add(REMEMBER, **self.key, body_hash=self.digest, answer=self.codec.dump(result), at=tx.now)
 
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from core import access
 from core.errors import NotFound
 from core.fencing import P_NOW, P_TASK
-from core.lifecycle import Who, tell, touch
+from core.journal import tell
+from core.lifecycle import Who, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx

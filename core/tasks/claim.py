@@ -17,7 +17,8 @@ from core import access, routing
 from core.caller import Caller
 from core.errors import AgentBusy, Forbidden, NotFound
 from core.fencing import P_NOW
-from core.lifecycle import Who, move, record, touched
+from core.journal import record
+from core.lifecycle import Who, move, touched
 from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -79,6 +80,8 @@ _MESSAGES = Statement(
     .where(t.message.c.task_id == sa.bindparam("p_task_id", type_=Id()))
     .order_by(t.message.c.n)
 )
+_WIDEST = 64
+"""Routes that one statement looks at."""
 _DEPTH = 64
 """Candidates looked at on each route: more than any other replica can have locked at once."""
 
@@ -186,9 +189,8 @@ def _acting_worker(caller: Caller, agent: Row, command: ClaimTasks) -> UUID | No
 async def _take(
     tx: Tx, agent_id: UUID, worker_id: UUID | None, routes: Sequence[int], command: ClaimTasks
 ) -> Row | None:
-    width = 1 << (min(len(routes), 64) - 1).bit_length()
-    for begin in range(0, len(routes), width):
-        group = routes[begin : begin + width]
+    for group in await _groups(tx, routes, command):
+        width = 1 << (len(group) - 1).bit_length()
         padded = [*group, *([-1] * (width - len(group)))]
         params: dict[str, Any] = {f"p_route_{n}": route for n, route in enumerate(padded)}
         if command.workflow_id is not None:
@@ -204,6 +206,22 @@ async def _take(
         if row is not None:
             return row
     return None
+
+
+async def _groups(tx: Tx, routes: Sequence[int], command: ClaimTasks) -> Sequence[Sequence[int]]:
+    """The routes in portions that one statement holds, that with the most urgent task first."""
+    if len(routes) <= _WIDEST:
+        return [routes]
+    c = t.task.c
+    head = sa.select(c.rank).where(
+        c.state == sa.literal_column(str(int(TaskState.READY))), c.route_id == t.route.c.id
+    )
+    if command.workflow_id is not None:
+        head = head.where(c.workflow_id == command.workflow_id)
+    first = head.order_by(c.rank).limit(1).scalar_subquery().label("rank")
+    heads = await tx.all(sa.select(t.route.c.id, first).where(t.route.c.id.in_(routes)))
+    busy = [row.id for row in sorted((h for h in heads if h.rank is not None), key=lambda h: h.rank)]
+    return [busy[begin : begin + _WIDEST] for begin in range(0, len(busy), _WIDEST)]
 
 
 def _lease(tx: Tx, row: Row, until: object, seconds: int) -> None:

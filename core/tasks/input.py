@@ -10,18 +10,21 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
-from core.fencing import P_NOW, P_TASK
-from core.lifecycle import Who, move, tell, touch
+from core.fencing import P_NOW, P_TASK, is_live
+from core.journal import tell
+from core.lifecycle import Who, end_attempt, move, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.store.types import Id, Json
 from core.tasks.messages import say
+from core.tasks.policy import checked
 from core.tasks.release import release
+from core.tasks.report import arm_timeout
 from core.tasks.task import InputRequest, Part, Task
 from core.transitions import ASKING, Fence, Move
 from schemas import validation
-from schemas.vocabulary import InputKind, InputStatus, TaskState
+from schemas.vocabulary import AttemptOutcome, InputKind, InputStatus, TaskState
 
 PREFER_SAME = timedelta(seconds=60)
 """How long an answered task is kept for the agent that asked."""
@@ -104,7 +107,7 @@ async def request_input(tx: Tx, command: RequestInput) -> InputAsked:
         Invalid: the schema is not one that the hub can check.
     """
     if command.schema is not None:
-        validation.check_schema(command.schema)
+        checked(command.schema, "schema")
     input_id = tx.new_id()
     row = await _wait(tx, command, input_id)
     tx.add(_SUPERSEDE, p_task_id=row.id, p_attempt=row.attempt)
@@ -170,7 +173,8 @@ async def _wait(tx: Tx, command: RequestInput, input_id: UUID) -> Row:
         lease_id=command.lease_id,
         keeps_lease=command.hold,
         said=said,
-        sets={"status_message": parts, "held": command.hold, **({} if command.hold else {"lease_id": None})},
+        # While it waits, its time does not run.
+        sets={"status_message": parts, "held": command.hold, "timeout_at": None},
     )
     return moved.row
 
@@ -248,8 +252,28 @@ def _answer(command: AnswerInput) -> tuple[list[Part], Any]:
     return parts, "\n".join(str(part["text"]) for part in parts if "text" in part)
 
 
+async def park_lost(tx: Tx, row: Row) -> Row:
+    """End the attempt whose held lease ran out. The task goes on waiting, without its executor."""
+    parked = await touch(
+        tx,
+        row.id,
+        who=Who.SYSTEM,
+        states=ASKING,
+        lease_id=row.lease_id,
+        fence=Fence.SEEN,
+        doing="park",
+        sets={"lease_id": None, "held": False},
+    )
+    end_attempt(tx, parked, AttemptOutcome.EXPIRED)
+    tx.wake(f"task:{row.id}")
+    tell(tx, parked, "task.attempt_parked", {"task_id": str(row.id), "reason": "lease_expired"})
+    return parked
+
+
 async def _go_on(tx: Tx, row: Row) -> Row:
-    if row.held and row.lease_id is not None:
+    if row.held and not await is_live(tx, row):
+        row = await park_lost(tx, row)
+    if row.held:
         moved = await move(
             tx,
             Move.ANSWER_HELD,
@@ -258,6 +282,7 @@ async def _go_on(tx: Tx, row: Row) -> Row:
             lease_id=row.lease_id,
             sets={"held": False, "status_message": None},
         )
+        arm_timeout(tx, moved.row)
         tx.wake(f"task:{row.id}")
         return moved.row
     last = await tx.one(_LAST_AGENT, p_task_id=row.id, p_attempt=row.attempt)

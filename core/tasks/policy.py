@@ -5,7 +5,9 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from core.errors import Invalid
 from core.tasks.task import Policy, RetryPolicy
+from schemas import validation
 from schemas.vocabulary import BackoffStrategy, OnDependencyFailure, Priority
 
 AGING = timedelta(minutes=10)
@@ -16,7 +18,9 @@ _LONGEST_BACKOFF = 24 * 3600.0
 
 def stored(policy: Policy) -> dict[str, Any]:
     """The form in which a policy lies in the database."""
-    return asdict(policy)
+    form = asdict(policy)
+    form["retry"]["retryable_categories"] = list(policy.retry.retryable_categories)
+    return form
 
 
 def loaded(stored_policy: Mapping[str, Any]) -> Policy:
@@ -36,6 +40,18 @@ def loaded(stored_policy: Mapping[str, Any]) -> Policy:
         max_rework=stored_policy["max_rework"],
         submitter_decides=stored_policy["submitter_decides"],
     )
+
+
+def checked(schema: Mapping[str, Any], field: str) -> None:
+    """Accept a JSON Schema that a caller brings.
+
+    Raises:
+        Invalid: the hub cannot check anything by it; `details.field` names where it stood.
+    """
+    try:
+        validation.check_schema(schema)
+    except validation.InvalidSchema as error:
+        raise Invalid(f"{field} is not accepted: it {error}", details={"field": field}) from error
 
 
 def rank(ready_at: datetime, priority: Priority) -> int:

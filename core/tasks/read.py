@@ -12,7 +12,8 @@ from core import access
 from core.approvals import Approval
 from core.errors import Conflict, Invalid, NotFound
 from core.fencing import P_TASK
-from core.lifecycle import Who, tell, touch
+from core.journal import tell
+from core.lifecycle import Who, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx

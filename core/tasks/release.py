@@ -4,6 +4,7 @@ Every move that puts a task back targets `pending`; the command then calls `rele
 here or at its birth, and nowhere else, and only these two wake a waiting claim.
 """
 
+from collections import deque
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from core import routing
 from core.fencing import P_NOW, P_TASK
-from core.lifecycle import Who, move
+from core.lifecycle import Who, move, try_move
 from core.routing import Route, route_id
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -85,17 +86,29 @@ _WAIT_LESS = Statement(
 
 
 async def settle_dependants(tx: Tx, ended: Row) -> None:
-    """Let go, or cancel, the tasks that waited for one that has just become final.
+    """Let go, or cancel, the tasks that waited for one that has just become final, and who waits for those.
 
-    Rows are taken in ascending id, like everywhere, so that two ends cannot lock each other out.
+    Rows are taken in ascending id, like everywhere, so that two ends cannot lock each other out. A chain is
+    walked, not called, so that no length of it runs out of stack. A dependant that has ended is left alone.
     """
-    succeeded = ended.state == TaskState.COMPLETED
-    for waiting in await tx.all(_WAITING_FOR, p_task_id=ended.id):
-        wish = OnDependencyFailure(waiting.policy["on_dependency_failure"])
-        if succeeded or wish is OnDependencyFailure.RUN:
-            await _count_off(tx, ended.id, waiting.id)
-        elif wish is OnDependencyFailure.CANCEL:
-            await move(tx, Move.CANCEL, waiting.id, who=Who.SYSTEM, said={"reason": "dependency_failed"})
+    settling = deque([ended])
+    while settling:
+        done = settling.popleft()
+        for waiting in await tx.all(_WAITING_FOR, p_task_id=done.id):
+            wish = OnDependencyFailure(waiting.policy["on_dependency_failure"])
+            if done.state == TaskState.COMPLETED or wish is OnDependencyFailure.RUN:
+                await _count_off(tx, done.id, waiting.id)
+            elif wish is OnDependencyFailure.CANCEL:
+                cancelled = await try_move(
+                    tx,
+                    Move.CANCEL,
+                    waiting.id,
+                    who=Who.SYSTEM,
+                    said={"reason": "dependency_failed"},
+                    settles=False,
+                )
+                if cancelled is not None:
+                    settling.append(cancelled)
 
 
 async def _count_off(tx: Tx, done_id: UUID, waiting_id: UUID) -> None:

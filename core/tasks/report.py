@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Forbidden, NotFound
-from core.fencing import P_TASK
+from core.fencing import P_TASK, ended_with
 from core.lifecycle import Who, move, try_move
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -140,6 +140,8 @@ async def complete(tx: Tx, command: CompleteTask) -> Task:
 async def _complete_checked(tx: Tx, command: CompleteTask, sets: dict[str, Any]) -> Task:
     """Complete with a look at the output first; or find out why completing was refused."""
     row = await _readable(tx, command.task_id)
+    if await ended_with(tx, row, command.lease_id, AttemptOutcome.COMPLETED):
+        return _same_output(row, command)
     doubts = _doubts(row, command)
     moved = await move(
         tx,
@@ -151,17 +153,23 @@ async def _complete_checked(tx: Tx, command: CompleteTask, sets: dict[str, Any])
         sets={**sets, "has_approvals": True} if doubts else sets,
     )
     _check_named(moved.row, command)
-    if not moved.changed and moved.row.output != command.output:
-        raise Conflict(
-            "this attempt has completed with another output", details={"reason_code": "output_differs"}
-        )
-    if moved.changed and doubts:
+    if not moved.changed:
+        return _same_output(moved.row, command)
+    if doubts:
         from core.approvals import open_approval  # deciding one moves the task in turn
 
         await open_approval(
             tx, moved.row, ApprovalKind.OUTPUT, f"output: {moved.row.title}", subject={"issues": doubts}
         )
     return Task.of(moved.row)
+
+
+def _same_output(row: Row, command: CompleteTask) -> Task:
+    if row.output != command.output:
+        raise Conflict(
+            "this attempt has completed with another output", details={"reason_code": "output_differs"}
+        )
+    return Task.of(row)
 
 
 async def fail(tx: Tx, command: FailTask) -> Task:
@@ -173,6 +181,8 @@ async def fail(tx: Tx, command: FailTask) -> Task:
     row = await _readable(tx, command.task_id)
     if row.lease_id is not None:
         _check_named(row, command)
+    if await ended_with(tx, row, command.lease_id, AttemptOutcome.FAILED):
+        return Task.of(row)
     error = command.error
     working = row.state in (TaskState.CLAIMED, TaskState.IN_PROGRESS)
     if command.lease_id is None and tx.caller.operator and working:

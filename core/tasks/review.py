@@ -17,7 +17,7 @@ from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.tasks import policy as policies
 from core.tasks.release import release
-from core.tasks.submit import SubmitTask, submit
+from core.tasks.submit import SubmitTask, submit_for
 from core.tasks.task import Task
 from core.transitions import FINAL, TRANSITIONS, Move
 from schemas.vocabulary import ApprovalKind, ApprovalStatus, Face, Priority, TaskState
@@ -80,7 +80,7 @@ async def judge_task(tx: Tx, command: JudgeTask) -> Task:
     for pending in await tx.all(_PENDING, p_task_id=row.id):
         if ApprovalKind(pending.kind) in command.kinds:
             if command.override_input is not None:
-                tx.add(_SET_INPUT, p_task_id=row.id, p_input=_merged(row.input, command.override_input))
+                await tx.run(_SET_INPUT, p_task_id=row.id, p_input=_merged(row.input, command.override_input))
             await decide(tx, DecideApproval(pending.id, action=command.action, feedback=command.feedback))
             return Task.of(await _readable(tx, command.task_id))
     raise InvalidTransition(
@@ -210,7 +210,7 @@ _READY_NOW = Statement(
 
 
 async def _again(tx: Tx, row: Row, merged: Any) -> Task:
-    return await submit(
+    return await submit_for(
         tx,
         SubmitTask(
             title=row.title,
@@ -233,6 +233,8 @@ async def _again(tx: Tx, row: Row, merged: Any) -> Task:
             external_id=row.external_id,
             previous_task_id=row.id,
         ),
+        row.submitter_id,
+        row.face,
     )
 
 

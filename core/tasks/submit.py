@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from core import access, routing
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.fencing import P_NOW, P_TASK
-from core.lifecycle import tell
+from core.journal import tell
 from core.routing import Route, route_id
 from core.store import tables as t
 from core.store.statement import Row, Statement, insert
@@ -73,7 +73,7 @@ _INSERT_CONVERSATION = Statement(
     insert(t.conversation)
     .values(
         tenant_id=access.TENANT,
-        owner_id=access.ME,
+        owner_id=sa.bindparam("p_owner", type_=Id()),
         context_id=sa.bindparam("p_context", type_=sa.String()),
         title=sa.bindparam("p_title", type_=sa.String()),
         created_at=P_NOW,
@@ -113,40 +113,42 @@ async def submit(tx: Tx, command: SubmitTask) -> Task:
         Forbidden: an agent may make sub-tasks only of a task that it holds.
         Conflict: the parent has too many sub-tasks, or nests too deep.
     """
-    return Task.of(await _birth(tx, command))
+    return Task.of((await _birth(tx, command))[0])
+
+
+async def submit_for(tx: Tx, command: SubmitTask, submitter_id: UUID, face: str) -> Task:
+    """As `submit`, in the name of whoever asked for the task that this one follows."""
+    return Task.of((await _birth(tx, command, submitter_id, face))[0])
 
 
 async def submit_view(tx: Tx, command: SubmitTask) -> TaskView:
     """As `submit`, with the first message as the task's history."""
-    row = await _birth(tx, command)
-    messages: list[Message] = []
-    if command.parts is not None:
-        messages.append(_first_message(tx, row, command))
-    return TaskView(Task.of(row), messages, (), ())
+    row, first = await _birth(tx, command)
+    return TaskView(Task.of(row), () if first is None else (first,), (), ())
 
 
-async def _birth(tx: Tx, command: SubmitTask) -> Row:
+async def _birth(
+    tx: Tx, command: SubmitTask, submitter_id: UUID | None = None, face: str | None = None
+) -> tuple[Row, Message | None]:
     depth = await _depth_below(tx, command) if command.parent_id else 0
+    if command.policy.output_schema is not None:
+        policies.checked(command.policy.output_schema, "output_schema")
     waiting, cancelled = await _count_dependencies(tx, command)
-    row = _Newborn(await _columns(tx, command, depth, waiting, cancelled))
+    columns = await _columns(tx, command, depth, waiting, cancelled)
+    if submitter_id is not None:
+        columns |= {"submitter_id": submitter_id, "face": face}
+    row = _Newborn(columns)
     tx.add(_INSERT_TASK, **row.columns)
-    tx.add(_INSERT_CONVERSATION, p_context=row.context_id, p_title=command.title[:200], p_now=tx.now)
+    tx.add(
+        _INSERT_CONVERSATION,
+        p_owner=row.submitter_id,
+        p_context=row.context_id,
+        p_title=command.title[:200],
+        p_now=tx.now,
+    )
     for after in dict.fromkeys(command.depends_on):
         tx.add(_INSERT_DEPENDENCY, after_id=after, task_id=row.id, done=after not in waiting)
-    if command.parts is not None:
-        tx.add(
-            _INSERT_MESSAGE,
-            task_id=row.id,
-            n=1,
-            tenant_id=row.tenant_id,
-            message_id=command.message_id or str(tx.new_id()),
-            role="user",
-            parts=list(command.parts),
-            attributes=dict(command.message_metadata),
-            final=False,
-            sender_id=row.submitter_id,
-            at=tx.now,
-        )
+    first = None if command.parts is None else _first_message(tx, row, command, command.parts)
     tell(
         tx,
         row,
@@ -166,7 +168,7 @@ async def _birth(tx: Tx, command: SubmitTask) -> Row:
         from core.approvals import open_approval  # a decision releases tasks in turn
 
         await open_approval(tx, row, ApprovalKind.START, f"start: {row.title}")
-    return row
+    return row, first
 
 
 class _Newborn(Row):
@@ -269,18 +271,32 @@ async def _columns(
     }
 
 
-def _first_message(tx: Tx, row: Row, command: SubmitTask) -> Message:
-    return Message(
-        row.id,
-        1,
-        command.message_id or "",
-        "user",
-        list(command.parts or ()),
-        dict(command.message_metadata),
-        False,
-        row.submitter_id,
-        tx.now,
+def _first_message(tx: Tx, row: Row, command: SubmitTask, parts: Sequence[Part]) -> Message:
+    first = Message(
+        task_id=row.id,
+        n=1,
+        message_id=command.message_id or str(tx.new_id()),
+        role="user",
+        parts=list(parts),
+        metadata=dict(command.message_metadata),
+        final=False,
+        sender_id=row.submitter_id,
+        at=tx.now,
     )
+    tx.add(
+        _INSERT_MESSAGE,
+        task_id=first.task_id,
+        n=first.n,
+        tenant_id=row.tenant_id,
+        message_id=first.message_id,
+        role=first.role,
+        parts=first.parts,
+        attributes=first.metadata,
+        final=first.final,
+        sender_id=first.sender_id,
+        at=first.at,
+    )
+    return first
 
 
 def _required_tags(command: SubmitTask) -> list[str]:

@@ -176,6 +176,11 @@ class Claims:
     items: Sequence[Claimed]
     replayed: bool = False
 
+    @property
+    def void(self) -> bool:
+        """Whether it brought nothing, so that a repeat of the claim is free to bring something."""
+        return not self.items
+
 
 @dataclass(frozen=True)
 class LeaseState:
