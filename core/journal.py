@@ -45,11 +45,3 @@ def tell(tx: Tx, row: Row, kind: str, data: Mapping[str, Any], *, version: int |
         submitter_id=row.submitter_id,
         data=dict(data),
     )
-
-
-def _drop_questions(tx: Tx, row: Row, status: str) -> None:
-    """What was asked in the state that a task has left needs no answer any more."""
-    if row.prev_state in {int(s) for s in ASKING}:
-        tx.add(_CLOSE_INPUTS, p_task_id=row.id, p_status=status)
-    if row.has_approvals:
-        tx.add(_CLOSE_APPROVALS, p_task_id=row.id, p_now=tx.now, p_status=status)

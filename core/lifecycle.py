@@ -326,6 +326,14 @@ def end_attempt(tx: Tx, row: Row, outcome: AttemptOutcome, error: Mapping[str, A
         tx.add(_CLOSE_ASKED, p_task_id=row.id, p_now=tx.now, p_status="cancelled")
 
 
+def _drop_questions(tx: Tx, row: Row, status: str) -> None:
+    """What was asked in the state that a task has left needs no answer any more."""
+    if row.prev_state in {int(s) for s in ASKING}:
+        tx.add(_CLOSE_INPUTS, p_task_id=row.id, p_status=status)
+    if row.has_approvals:
+        tx.add(_CLOSE_APPROVALS, p_task_id=row.id, p_now=tx.now, p_status=status)
+
+
 async def _close(tx: Tx, row: Row, settles: bool) -> None:
     """What a final state takes with it: open questions end, and dependants are settled."""
     _drop_questions(tx, row, "cancelled")
