@@ -21,7 +21,7 @@ from core.journal import record
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
-from core.transitions import FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
+from core.transitions import ASKING, FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
 from schemas.vocabulary import AttemptOutcome, Face, TaskState
 
 
