@@ -76,7 +76,8 @@ def build(
 ) -> App:
     """Put a hub together. `port` is the one really taken; `further` are doors beside the hub's own.
 
-    `on_prepared` hears during the start what the database needed; that may hold the first admin key.
+    A `store` that is handed in has its tables already; else they are migrated at the start. `on_prepared`
+    hears during the start what the database needed; that may hold the first admin key.
     """
     public_url, stopping = settings.address(port), asyncio.Event()
     keyring = Keyring(secret.key, secret.previous)
@@ -91,7 +92,9 @@ def build(
     waits = Places("long polls", WAITS, ALL_WAITS)
     streams = Places("streams", STREAMS, ALL_STREAMS)
     api = Api(Shared(platform, waits, streams, authenticator.ended, stopping), ROUTES, authenticated)
-    speaking_a2a = a2a.A2AConfig(public_url, version(), settings.a2a_blocking_seconds)
+    speaking_a2a = a2a.A2AConfig(
+        public_url, version(), settings.a2a_blocking_seconds, waits=waits, streams=streams
+    )
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
         Door(docs.routes(), public=docs.PATHS),
@@ -107,7 +110,8 @@ def build(
     @asynccontextmanager
     async def life(_: Any) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await migrate.ensure(settings.database_url)
+            if store is None:
+                await migrate.ensure(settings.database_url)
             await platform.start()
             stack.push_async_callback(platform.stop)
             prepare = Prepare(keyring, settings.admin_api_key)

@@ -1,7 +1,7 @@
 """`/health`: for whoever watches the hub. Public, without an envelope, and outside `/api/v1`.
 
-`/health` and `/health/live` say that the process answers; `/health/ready` that it can serve, which ends when the
-database is away and as soon as the hub begins to stop.
+`/health` and `/health/live` say that the process answers; `/health/ready` that it can serve, which ends when
+the database is away and as soon as the hub begins to stop.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The description of the API (OpenAPI 3.1), made from the route table.
 
-`python -m hub.openapi` writes it to `schemas/v1/openapi.json`; a test compares the two. Statuses that follow from
-what a route takes (a body, a credential, a replay key) are added here, so that no route can forget them.
+`python -m hub.openapi` writes it to `schemas/v1/openapi.json`; a test compares the two. Statuses that follow
+from what a route takes (a body, a credential, a replay key) are added here, so that no route forgets them.
 """
 
 import json
@@ -29,8 +29,8 @@ _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _DESCRIPTION: Final = """\
 A durable task hub. Submit tasks, claim and do them, follow what happens; whatever was acknowledged is kept.
 
-Every answer is `{"data": …, "meta": …}`, every refusal `{"error": {"code", "message", …}, "meta": …}`. A mutation
-with the header `Idempotency-Key` (or `request_id` in its body) happens once, however often it is sent.
+Every answer is `{"data": …, "meta": …}`, every refusal `{"error": {"code", "message", …}, "meta": …}`.
+A mutation with the header `Idempotency-Key` (or `request_id` in its body) happens once, however often it is sent.
 """
 _TAGS: Final[Mapping[str, str]] = {
     "Execution": "Doing tasks: claim, keep the lease, report.",

@@ -174,9 +174,12 @@ async def request_input(call: Call, body: v1.InputAsk) -> Reply:
 )
 async def answer_input(call: Call, body: v1.InputAnswer) -> Reply:
     """By whoever submitted the task, or an operator. The task goes on with the last answer."""
+    parts = body.parts
+    if parts is None and body.data is None:
+        parts = [{"data": None}]  # null is an answer, too
     command = input.AnswerInput(
         call.id,
-        parts=body.parts,
+        parts=parts,
         data=body.data,
         input_id=body.input_id,
         message_id=body.message_id,

@@ -66,7 +66,7 @@ def _text(value: object) -> object:
 
 
 def _items(value: object) -> object:
-    return [item for item in value.split(",") if item] if isinstance(value, str) else value
+    return value.split(",") if isinstance(value, str) else value
 
 
 def _state(value: object) -> object:
@@ -98,7 +98,7 @@ UserSchema = Annotated[dict[str, Any], AfterValidator(_checked_schema)]
 """A JSON Schema that the hub can check values against."""
 Wait = Annotated[int, Field(ge=0, le=30)]
 """Seconds of long polling."""
-Csv = Annotated[list[T], BeforeValidator(_items), Field(max_length=64)]
+Csv = Annotated[list[T], BeforeValidator(_items), Field(min_length=1, max_length=64)]
 """Several values in one query parameter, separated by commas."""
 
 Instant = Annotated[
