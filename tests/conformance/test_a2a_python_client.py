@@ -31,7 +31,6 @@ class Peer:
 
     streaming: Client
     polling: Client
-    key: str
 
     async def send(self, text: str, *, at_once: bool = False, **members: Any) -> pb.StreamResponse:
         """Send without streaming: the one answer."""
@@ -57,10 +56,15 @@ def asked(text: str, **members: Any) -> pb.SendMessageRequest:
     return pb.SendMessageRequest(message=said)
 
 
+@pytest.fixture(scope="session")
+def key(hub: RunningHub) -> str:
+    """The key of somebody who submits; one for the run, as minting is rationed."""
+    return hub.key_for("python")
+
+
 @pytest.fixture(params=["JSONRPC", "HTTP+JSON"])
-async def peer(hub: RunningHub, request: pytest.FixtureRequest) -> AsyncIterator[Peer]:
-    """A client of one binding, for a principal of its own, made from the card that the hub serves."""
-    key = hub.key_for(f"py-{uuid4().hex}")
+async def peer(hub: RunningHub, key: str, request: pytest.FixtureRequest) -> AsyncIterator[Peer]:
+    """A client of one binding, made from the card that the hub serves."""
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
         card = await A2ACardResolver(http, hub.url).get_agent_card()
 
@@ -70,7 +74,7 @@ async def peer(hub: RunningHub, request: pytest.FixtureRequest) -> AsyncIterator
             )
             return ClientFactory(config).create(card)
 
-        yield Peer(client(True), client(False), key)
+        yield Peer(client(True), client(False))
 
 
 def texts(parts: Any) -> list[str]:
@@ -164,13 +168,14 @@ async def test_failure_and_refusal_have_their_reasons(peer: Peer) -> None:
 
 
 async def test_tasks_are_listed_by_context_in_pages(peer: Peer) -> None:
-    sent = [(await peer.send(f"echo {n}", context_id="c1")).task.id for n in range(3)]
-    await peer.send("echo other", context_id="c2")
-    first = await peer.polling.list_tasks(pb.ListTasksRequest(context_id="c1", page_size=2))
+    context = uuid4().hex
+    sent = [(await peer.send(f"echo {n}", context_id=context)).task.id for n in range(3)]
+    await peer.send("echo other")
+    first = await peer.polling.list_tasks(pb.ListTasksRequest(context_id=context, page_size=2))
     assert (first.page_size, first.total_size, len(first.tasks)) == (2, 3, 2)
     rest = await peer.polling.list_tasks(
         pb.ListTasksRequest(
-            context_id="c1",
+            context_id=context,
             page_size=2,
             page_token=first.next_page_token,
             status=State.TASK_STATE_COMPLETED,
