@@ -193,3 +193,16 @@ class BackoffStrategy(StrEnum):
     FIXED = "fixed"
     LINEAR = "linear"
     EXPONENTIAL = "exponential"
+
+
+class DeliveryState(StrEnum):
+    """Where a notification to somebody outside stands."""
+
+    PENDING = "pending"
+    """Not tried yet."""
+    FAILED = "failed"
+    """Tried, and will be tried again."""
+    DELIVERED = "delivered"
+    """The receiver said 2xx."""
+    DEAD = "dead"
+    """Given up; only a redelivery tries it again."""

@@ -5,6 +5,7 @@ Every table is created on both databases with the same names. Constraints repeat
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -13,15 +14,16 @@ from sqlmodel import Field, SQLModel
 
 from core.store.types import Id, Instant, Json
 from core.transitions import FINAL, LEASED
-from schemas.vocabulary import AgentStatus, ApprovalStatus, InputStatus, TaskState
+from schemas.vocabulary import AgentStatus, ApprovalStatus, DeliveryState, InputStatus, TaskState
 
 _FINAL = ", ".join(str(int(s)) for s in sorted(FINAL))
 _LEASED = ", ".join(str(int(s)) for s in sorted(LEASED))
 _STATES = ", ".join(str(int(s)) for s in TaskState)
 _READY = f"state = {int(TaskState.READY)}"
+_SETTLED = ", ".join(repr(s.value) for s in (DeliveryState.DELIVERED, DeliveryState.DEAD))
 
 
-def _one_of(column: str, words: type[AgentStatus] | type[ApprovalStatus] | type[InputStatus]) -> str:
+def _one_of(column: str, words: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
 
 
@@ -450,6 +452,93 @@ class ConsumerRow(SQLModel, table=True):
     pos: int = Field(sa_type=sa.BigInteger)
 
 
+class PushConfigRow(SQLModel, table=True):
+    """Where one task's A2A notifications go. `id` is the row's own; its client calls it `config_id`."""
+
+    __tablename__ = "push_config"
+    __table_args__ = (
+        sa.UniqueConstraint("task_id", "config_id", name="push_config_key"),
+        sa.Index("push_config_live", "task_id", **_where("live")),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    task_id: UUID = Field(sa_type=Id)
+    config_id: str
+    principal_id: UUID = Field(sa_type=Id)
+    """Whose view of the task is told."""
+    scope: str
+    protocol_version: str
+    url: str
+    endpoint: str
+    """The origin of the URL: what the requests in flight are counted by."""
+    scheme: str | None = None
+    credentials: str | None = None
+    """Sealed."""
+    token: str | None = None
+    """Sealed."""
+    after_version: int
+    """Events of the task up to this version were over when the configuration came."""
+    live: bool = True
+    """Whether events are still to be told."""
+    disabled: str | None = None
+    """Why the hub stopped telling, when the receiver was the reason."""
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One event on its way to one target. What it says is made from the log when it is sent."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        sa.CheckConstraint(_one_of("state", DeliveryState), name="delivery_state_valid"),
+        sa.CheckConstraint(
+            f"(state IN ({_SETTLED})) = (settled_at IS NOT NULL)", name="delivery_settled_has_end"
+        ),
+        sa.UniqueConstraint("target_id", "pos", name="delivery_once"),
+        sa.Index("delivery_open", "target_id", "entity_id", "pos", **_where("settled_at IS NULL")),
+        sa.Index("delivery_settled", "settled_at", **_where("settled_at IS NOT NULL")),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    channel: str
+    target_id: UUID = Field(sa_type=Id)
+    entity_id: UUID = Field(sa_type=Id)
+    pos: int = Field(sa_type=sa.BigInteger)
+    state: str
+    attempt: int = 0
+    """How often it was tried."""
+    next_at: datetime | None = Field(default=None, sa_type=Instant)
+    response_status: int | None = None
+    error: str | None = None
+    created_at: datetime = Field(sa_type=Instant)
+    attempted_at: datetime | None = Field(default=None, sa_type=Instant)
+    settled_at: datetime | None = Field(default=None, sa_type=Instant)
+    """When it was delivered, or given up."""
+
+
+class DeliveryQueueRow(SQLModel, table=True):
+    """The open deliveries of one thing to one target, which go in order. There while there are any.
+
+    Whoever works on a queue holds its lease; no other row of a queue says when it is its turn.
+    """
+
+    __tablename__ = "delivery_queue"
+    __table_args__ = (
+        sa.Index("delivery_queue_due", "next_at"),
+        sa.Index("delivery_queue_leased", "lease_until", **_where("lease_until IS NOT NULL")),
+        {"postgresql_with": {"fillfactor": 50}},
+    )
+    target_id: UUID = Field(primary_key=True, sa_type=Id)
+    entity_id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    channel: str
+    endpoint: str
+    next_at: datetime = Field(sa_type=Instant)
+    lease_id: UUID | None = Field(default=None, sa_type=Id)
+    lease_until: datetime | None = Field(default=None, sa_type=Instant)
+
+
 class MetaRow(SQLModel, table=True):
     """Facts about the database itself, such as the id of the secret that sealed it."""
 
@@ -490,4 +579,7 @@ event_outbox = _t.event_outbox
 event_head = _t.event_head
 idem = _t.idem
 consumer = _t.consumer
+push_config = _t.push_config
+delivery = _t.delivery
+delivery_queue = _t.delivery_queue
 meta = _t.meta
