@@ -123,7 +123,8 @@ def build(
             stack.callback(farewell.cancel)
             yield
 
-    front = _Front(api, sessions, Router([route for door in doors for route in door.routes], lifespan=life))
+    routes = [route for door in doors for route in door.routes]
+    front = _Front(api, sessions, Router(routes, redirect_slashes=False, lifespan=life))
     public = frozenset(path for door in doors for path in door.public)
     site = Site.of(
         public_url,

@@ -30,7 +30,8 @@ _DESCRIPTION: Final = """\
 A durable task hub. Submit tasks, claim and do them, follow what happens; whatever was acknowledged is kept.
 
 Every answer is `{"data": …, "meta": …}`, every refusal `{"error": {"code", "message", …}, "meta": …}`.
-A mutation with the header `Idempotency-Key` (or `request_id` in its body) happens once, however often it is sent.
+A mutation with the header `Idempotency-Key` (or `request_id` in its body) happens once, however often it
+is sent.
 """
 _TAGS: Final[Mapping[str, str]] = {
     "Execution": "Doing tasks: claim, keep the lease, report.",

@@ -93,7 +93,7 @@ class EventStream:
             await self._close()
 
     async def _pump(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        await self._sent(send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)}))
         await self._send(send, self._pending, more=True)
         self._pending = b""
         async for chunk in self._chunks:
@@ -101,8 +101,11 @@ class EventStream:
         await self._send(send, b"", more=False)
 
     async def _send(self, send: Send, body: bytes, *, more: bool) -> None:
+        await self._sent(send({"type": "http.response.body", "body": body, "more_body": more}))
+
+    async def _sent(self, sending: Awaitable[None]) -> None:
         async with asyncio.timeout(self._stall):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
+            await sending
 
     async def _farewell(self, send: Send, refusal: HubError) -> None:
         said = {"error": error_body(refusal.code, refusal.message, refusal.details, refusal.hint)}

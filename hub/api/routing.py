@@ -53,7 +53,7 @@ class Options(TypedDict, total=False):
     """Answers `text/event-stream`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Route:
     """One declared route."""
 

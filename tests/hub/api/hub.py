@@ -168,6 +168,12 @@ class Hub:
         command = Mint(scope, owner or f"{scope}-{uuid4()}", tenant_id)
         return await self.platform.write(SYSTEM(tenant_id), mint, command)
 
+    async def waited_for(self, topic: str) -> None:
+        """Return once somebody waits for a hint on that topic."""
+        async with asyncio.timeout(10):
+            while self.platform.hints.waiting(topic) == 0:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+
     async def send(
         self,
         method: str,

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from core.bootstrap import DEFAULT_TENANT
 from core.caller import SYSTEM
 from core.store import Statement, Tx, open_store
 from core.store import tables as t
-from hub.api import events as module
+from hub.api import rendering
 from schemas.vocabulary import Scope
 from tests.hub.api.hub import UNLIKELY, Hub, running
 
@@ -149,17 +150,14 @@ async def test_a_last_event_id_that_is_none_answers_400(hub: Hub, value: str) ->
 
 async def test_a_cursor_that_retention_has_passed_answers_410_with_the_oldest(hub: Hub) -> None:
     ids = await written(hub, 4)
-    await hub.platform.write(SYSTEM(t_id(hub)), forget_before, ids[2])
-    for answer in (await hub.get("/events?after=0"), await hub.get("/events/stream?after=0")):
-        assert (answer.status, answer.code) == (410, "GONE")
-        oldest = answer.json["error"]["details"]["oldest"]
+    await hub.platform.write(SYSTEM(DEFAULT_TENANT), forget_before, ids[2])
+    stream = await hub.get("/events/stream?after=0")
+    answer = await hub.get("/events?after=0")
+    for refused in (stream, answer):
+        assert (refused.status, refused.code) == (410, "GONE")
+    oldest = answer.json["error"]["details"]["oldest"]
     again = await hub.get(f"/events?after={oldest}&event_type=task.created")
     assert [event["id"] for event in again.data] == ids[2:]
-
-
-def t_id(hub: Hub) -> Any:
-    """Any tenant: retention goes over all of them."""
-    return hub.platform.new_id()
 
 
 async def test_a_revoked_key_ends_its_streams_with_the_reason(hub: Hub) -> None:
@@ -195,7 +193,7 @@ async def test_a_principal_has_a_bounded_number_of_streams(
 
 async def test_an_event_is_encoded_once_for_all_streams(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
-    render = module.rendering.event
+    render = rendering.event
 
     def counted(event: Any) -> Any:
         encoded.append(event.pos)
@@ -204,7 +202,7 @@ async def test_an_event_is_encoded_once_for_all_streams(hub: Hub, monkeypatch: p
     async with hub.stream("/events/stream") as one, hub.stream("/events/stream") as two:
         await one.until(": pos ")
         await two.until(": pos ")
-        monkeypatch.setattr(module.rendering, "event", counted)
+        monkeypatch.setattr(rendering, "event", counted)
         await hub.post("/tasks", {"title": "seen by both"})
         await one.until('"title":"seen by both"')
         await two.until('"title":"seen by both"')

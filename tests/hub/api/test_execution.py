@@ -61,8 +61,7 @@ async def test_a_waiting_claim_is_woken_by_a_new_task(hub: Hub) -> None:
     agent = await hub.agent()
     request = {"agent_id": agent["id"], "wait_seconds": 30}
     waiting = asyncio.ensure_future(hub.post("/tasks/claim", request, key=agent["api_key"]))
-    while hub.platform.hints.waiting(f"routes:{agent['tenant_id']}") == 0:
-        await asyncio.sleep(0)
+    await hub.waited_for(f"routes:{agent['tenant_id']}")
     made = (await hub.post("/tasks", {"title": "x"})).data
     async with asyncio.timeout(10):
         assert (await waiting).data["id"] == made["id"]
@@ -72,8 +71,7 @@ async def test_a_waiting_claim_answers_204_in_the_end(hub: Hub, clock: FakeClock
     agent = await hub.agent()
     request = {"agent_id": agent["id"], "wait_seconds": 5}
     waiting = asyncio.ensure_future(hub.post("/tasks/claim", request, key=agent["api_key"]))
-    while hub.platform.hints.waiting(f"routes:{agent['tenant_id']}") == 0:
-        await asyncio.sleep(0)
+    await hub.waited_for(f"routes:{agent['tenant_id']}")
     clock.advance(6)
     async with asyncio.timeout(10):
         assert (await waiting).status == 204
@@ -83,8 +81,7 @@ async def test_a_stopping_hub_sends_waiting_claims_away(hub: Hub) -> None:
     agent = await hub.agent()
     request = {"agent_id": agent["id"], "wait_seconds": 30}
     waiting = asyncio.ensure_future(hub.post("/tasks/claim", request, key=agent["api_key"]))
-    while hub.platform.hints.waiting(f"routes:{agent['tenant_id']}") == 0:
-        await asyncio.sleep(0)
+    await hub.waited_for(f"routes:{agent['tenant_id']}")
     hub.app.stopping.set()
     async with asyncio.timeout(10):
         answer = await waiting
@@ -121,9 +118,8 @@ async def test_a_claim_whose_caller_hung_up_takes_nothing(hub: Hub) -> None:
         ],
         "client": ("127.0.0.1", 1),
     }
-    call = asyncio.ensure_future(hub.app.asgi(scope, receive, send))  # type: ignore[arg-type]
-    while hub.platform.hints.waiting(f"routes:{agent['tenant_id']}") == 0:
-        await asyncio.sleep(0)
+    call = asyncio.ensure_future(hub.app.asgi(scope, receive, send))
+    await hub.waited_for(f"routes:{agent['tenant_id']}")
     gone.set()
     async with asyncio.timeout(10):
         await call
@@ -154,8 +150,7 @@ async def test_a_waiting_lease_call_hears_of_a_cancellation_at_once(hub: Hub, gr
     agent = await hub.agent()
     task = await hub.claimed(agent)
     waiting = asyncio.ensure_future(report(hub, agent, task, "lease", wait_seconds=30))
-    while hub.platform.hints.waiting(f"task:{task['id']}") == 0:
-        await asyncio.sleep(0)
+    await hub.waited_for(f"task:{task['id']}")
     await hub.post(f"/tasks/{task['id']}/cancel", {"grace_seconds": grace})
     async with asyncio.timeout(10):
         answer = await waiting

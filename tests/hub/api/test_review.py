@@ -121,8 +121,7 @@ async def test_the_decision_wakes_whoever_waits_for_it(hub: Hub) -> None:
     approval = await asked(hub, agent, await hub.claimed(agent))
     path = f"/approvals/{approval['id']}"
     waiting = asyncio.ensure_future(hub.get(f"{path}?wait_seconds=30", key=agent["api_key"]))
-    while hub.platform.hints.waiting(f"approval:{approval['id']}") == 0:
-        await asyncio.sleep(0)
+    await hub.waited_for(f"approval:{approval['id']}")
     await hub.post(path, {"action": "approve", "feedback": "fine"})
     async with asyncio.timeout(10):
         decided = (await waiting).data
@@ -133,8 +132,7 @@ async def test_whoever_waits_too_long_is_told_that_it_is_pending(hub: Hub, clock
     agent = await hub.agent()
     approval = await asked(hub, agent, await hub.claimed(agent))
     waiting = asyncio.ensure_future(hub.get(f"/approvals/{approval['id']}?wait_seconds=5"))
-    while hub.platform.hints.waiting(f"approval:{approval['id']}") == 0:
-        await asyncio.sleep(0)
+    await hub.waited_for(f"approval:{approval['id']}")
     clock.advance(6)
     async with asyncio.timeout(10):
         assert (await waiting).data["status"] == "pending"
