@@ -4,6 +4,8 @@ What comes back is a lease: whoever presents its id is the executor, until it en
 memory, so a claimer that dies loses a lease and nothing else.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +17,7 @@ import sqlalchemy as sa
 
 from core import access, routing
 from core.caller import Caller
-from core.errors import AgentBusy, Forbidden, NotFound
+from core.errors import AgentBusy, Forbidden, HubError, NotFound
 from core.fencing import P_NOW
 from core.journal import record
 from core.lifecycle import Who, move, touched
@@ -24,6 +26,7 @@ from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.store.types import Id
+from core.tasks.release import release
 from core.tasks.report import arm_timeout
 from core.tasks.task import Claimed, Claims, Message, Task
 from core.transitions import Fence, Move
@@ -275,16 +278,85 @@ async def _claimed(tx: Tx, row: Row, until: object, command: ClaimTasks) -> Clai
 async def claim_waiting(
     platform: Platform, caller: Caller, command: ClaimTasks, wait_seconds: float
 ) -> Claims:
-    """As `claim`, but wait up to `wait_seconds` for work when there is none. Raises as `claim`."""
-    claims = await platform.write(caller, claim, command)
+    """As `claim`, but wait up to `wait_seconds` for work when there is none. Raises as `claim`.
+
+    When it is cancelled while a claim is under way, because its caller is gone, what that claim brings is
+    given back at once, and costs no retry.
+    """
+    claims = await _claim_for_somebody(platform, caller, command)
     deadline = platform.monotonic() + wait_seconds
     while not claims.items and (left := deadline - platform.monotonic()) > 0:
         topics = await platform.read(caller, waiting_topics, command)
         with platform.hints.listen(topics) as woken:  # armed before the database is asked again
-            claims = await platform.write(caller, claim, command)
+            claims = await _claim_for_somebody(platform, caller, command)
             if not claims.items:
                 await woken.wait(min(left, WAIT_STEP))
     return claims
+
+
+async def _claim_for_somebody(platform: Platform, caller: Caller, command: ClaimTasks) -> Claims:
+    claiming = asyncio.ensure_future(platform.write(caller, claim, command))
+    try:
+        return await asyncio.shield(claiming)
+    except asyncio.CancelledError:
+        if not claiming.cancelled():
+            returning = asyncio.create_task(_return_to_queue(platform, caller, claiming), name="give back")
+            _RETURNING.add(returning)
+            returning.add_done_callback(_RETURNING.discard)
+        raise
+
+
+_RETURNING: set[asyncio.Task[None]] = set()
+"""Claims on their way back. The event loop alone would not keep them alive."""
+
+
+async def _return_to_queue(platform: Platform, caller: Caller, claiming: asyncio.Future[Claims]) -> None:
+    try:
+        claims = await claiming
+    except HubError:
+        return
+    # A remembered claim can be asked for again under its key, and a replayed one was somebody's before.
+    if claims.replayed or caller.replay_key is not None:
+        return
+    for item in claims.items:
+        with contextlib.suppress(HubError):  # the lease runs out by itself where this fails
+            await platform.write(caller, give_back, GiveBack(item.task.id, item.lease_id))
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """A claim that reached nobody."""
+
+    task_id: UUID
+    lease_id: UUID
+
+
+async def give_back(tx: Tx, command: GiveBack) -> None:
+    """Put a task back whose claimer never heard of it. Somebody else's lease is left alone.
+
+    Raises:
+        Conflict: it has moved on meanwhile.
+    """
+    row = await tx.one(_TASK, p_task_id=command.task_id)
+    chosen = Move.EXPIRE if row is not None and row.state == TaskState.CLAIMED else Move.REQUEUE
+    moved = await move(
+        tx,
+        chosen,
+        command.task_id,
+        who=Who.SYSTEM,
+        lease_id=command.lease_id,
+        fence=Fence.SEEN,
+        said={"reason": "claimer_gone"},
+        sets={"ready_at": tx.now},
+    )
+    await release(tx, moved.row)
+
+
+_TASK = Statement(
+    sa.select(t.task.c.state).where(
+        t.task.c.id == sa.bindparam("p_task_id", type_=Id()), access.within_tenant(t.task)
+    )
+)
 
 
 async def waiting_topics(tx: Tx, command: ClaimTasks) -> list[str]:

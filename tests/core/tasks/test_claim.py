@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -287,3 +288,23 @@ async def test_a_claim_brings_the_conversation_when_asked(stage: Stage) -> None:
     await stage.submit(parts=[{"text": "hi"}])
     held = await stage.take(await stage.agent(), include_context=True)
     assert [m.parts for m in held.messages] == [[{"text": "hi"}]]
+
+
+async def test_a_claim_whose_caller_is_gone_is_given_back_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, handed = await stage.submit(), asyncio.Event()
+    write = stage.platform.write
+
+    async def telling(*arguments: Any) -> Any:
+        handed.set()
+        return await write(*arguments)
+
+    monkeypatch.setattr(stage.platform, "write", telling)
+    gone = asyncio.create_task(waiting(stage, await stage.agent("gone"), wait=SECONDS))
+    handed.clear()
+    await handed.wait()
+    gone.cancel()
+    monkeypatch.undo()
+    [held] = (await waiting(stage, await stage.agent("other"), wait=SECONDS)).items
+    assert (held.task.id, held.task.attempt, held.task.retry_count) == (task.id, 2, 0)
