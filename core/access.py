@@ -68,7 +68,7 @@ def decides(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
         sa.or_(task.c.worker_id.is_(None), task.c.worker_id != ME),
         sa.exists().where(
             approval.c.task_id == task.c.id,
-            approval.c.status == "pending",
+            approval.c.status == sa.literal_column("'pending'"),
             sa.or_(yes(OPERATOR), approval.c.decider_id == ME),
         ),
     )

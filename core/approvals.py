@@ -145,7 +145,7 @@ _ONE = Statement(
 )
 _DECIDE = Statement(
     sa.update(t.approval)
-    .where(t.approval.c.id == P_APPROVAL, t.approval.c.status == "pending")
+    .where(t.approval.c.id == P_APPROVAL, t.approval.c.status == sa.literal_column("'pending'"))
     .values(
         status=sa.bindparam("p_status", type_=sa.String()),
         option_id=sa.bindparam("p_option_id", type_=sa.String()),

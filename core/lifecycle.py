@@ -138,14 +138,14 @@ _CLOSE_INPUTS = Statement(
 )
 _CLOSE_APPROVALS = Statement(
     sa.update(t.approval)
-    .where(t.approval.c.task_id == P_TASK, t.approval.c.status == "pending")
+    .where(t.approval.c.task_id == P_TASK, t.approval.c.status == sa.literal_column("'pending'"))
     .values(status=sa.bindparam("p_status", type_=sa.String()), updated_at=P_NOW)
 )
 _CLOSE_ASKED = Statement(
     sa.update(t.approval)
     .where(
         t.approval.c.task_id == P_TASK,
-        t.approval.c.status == "pending",
+        t.approval.c.status == sa.literal_column("'pending'"),
         t.approval.c.kind.in_([sa.literal_column("'permission'"), sa.literal_column("'tool_call'")]),
     )
     .values(status=sa.bindparam("p_status", type_=sa.String()), updated_at=P_NOW)

@@ -243,7 +243,7 @@ _EXPIRE_APPROVAL = Statement(
     sa.update(t.approval)
     .where(
         t.approval.c.id == sa.bindparam("p_approval_id", type_=t.approval.c.id.type),
-        t.approval.c.status == "pending",
+        t.approval.c.status == sa.literal_column("'pending'"),
         t.approval.c.expires_at <= P_NOW,
     )
     .values(status=sa.literal("expired"), updated_at=P_NOW)

@@ -131,7 +131,7 @@ _INPUTS = Statement(
 )
 _APPROVALS = Statement(
     sa.select(t.approval)
-    .where(t.approval.c.task_id == P_TASK, t.approval.c.status == "pending")
+    .where(t.approval.c.task_id == P_TASK, t.approval.c.status == sa.literal_column("'pending'"))
     .order_by(t.approval.c.id)
 )
 

@@ -59,7 +59,7 @@ _READ = Statement(
 )
 _PENDING = Statement(
     sa.select(t.approval.c.id, t.approval.c.kind)
-    .where(t.approval.c.task_id == P_TASK, t.approval.c.status == "pending")
+    .where(t.approval.c.task_id == P_TASK, t.approval.c.status == sa.literal_column("'pending'"))
     .order_by(t.approval.c.id)
 )
 _SET_INPUT = Statement(
