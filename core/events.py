@@ -24,7 +24,7 @@ from core.store.tx import Tx
 from core.tail import Event, SlowReader, Subscription
 from core.tasks.read import GetTask, view_task
 from core.tasks.task import TaskView
-from core.transitions import FINAL
+from core.transitions import ASKING, FINAL
 from schemas.vocabulary import TaskState
 
 __all__ = [
@@ -280,17 +280,24 @@ def ends(events: Sequence[Event]) -> bool:
     return any(e.kind == "task.state_changed" and e.data["to_state"] in _FINAL_NAMES for e in events)
 
 
-_SETTLING = frozenset({"task.state_changed", "approval.requested", "task.message_sent"})
+_SETTLING = frozenset(
+    state.wire
+    for state in (*FINAL, *ASKING, TaskState.AWAITING_APPROVAL, TaskState.OUTPUT_PENDING_ASSESSMENT)
+)
+"""States in which somebody else's move is awaited, if any."""
 
 
 def _may_settle(event: Event) -> bool:
-    return event.kind in _SETTLING
+    """Whether it is worth looking at the task again: most of what happens to one settles nothing."""
+    if event.kind == "task.state_changed":
+        return event.data["to_state"] in _SETTLING
+    return event.kind == "approval.requested"
 
 
 def settled(view: TaskView, caller: Caller) -> bool:
     """Whether the task is final, or waits for something that this caller could give."""
     state = view.task.state
-    if state in FINAL or state in (TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED):
+    if state in FINAL or state in ASKING:
         return True
     return any(
         approval.decidable_by(caller.principal_id, caller.operator, view.task.agent_id)
