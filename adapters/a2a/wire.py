@@ -35,6 +35,7 @@ PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 100
 MAX_PARTS: Final = 1_000
 MAX_ID: Final = 255
+MAX_URL: Final = 8192
 CARRIED: Final = "a2a:message"
 """Under this key a message's metadata carry what core has no member for: extensions and references."""
 
@@ -303,12 +304,14 @@ def _part(message: _Reader, part: Any, at: str) -> dict[str, Any]:
         if value is None:
             message.refuse(f"{at}.{name}", _WANTED[name])
     made = {name: value}
-    for theirs, ours, wanted in _PART_EXTRAS:
+    for theirs, ours, wanted, longest in _PART_EXTRAS:
         extra = part.get(theirs)
         if extra is None or extra == "":
             continue
         if type(extra) is not wanted:
             message.refuse(f"{at}.{theirs}", "must be an object" if wanted is dict else "must be a string")
+        elif longest is not None and len(extra) > longest:
+            message.refuse(f"{at}.{theirs}", f"at most {longest} characters")
         made[ours] = extra
     return made
 
@@ -318,7 +321,7 @@ def _text(value: Any) -> str | None:
 
 
 def _url(value: Any) -> str | None:
-    return value if type(value) is str and value else None
+    return value if type(value) is str and 0 < len(value) <= MAX_URL else None
 
 
 def _base64(value: Any) -> str | None:
@@ -335,11 +338,15 @@ def _base64(value: Any) -> str | None:
 
 
 _CHECKED: Final[Mapping[str, Callable[[Any], str | None]]] = {"text": _text, "url": _url, "raw": _base64}
-_WANTED: Final = {"text": "must be a string", "url": "must be a string", "raw": "must be base64"}
+_WANTED: Final = {
+    "text": "must be a string",
+    "url": "must be a URL of at most 8192 characters",
+    "raw": "must be base64",
+}
 _PART_EXTRAS: Final = (
-    ("mediaType", "media_type", str),
-    ("filename", "filename", str),
-    ("metadata", "metadata", dict),
+    ("mediaType", "media_type", str, 255),
+    ("filename", "filename", str, 1024),
+    ("metadata", "metadata", dict, None),
 )
 
 
