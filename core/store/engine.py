@@ -17,6 +17,24 @@ R = TypeVar("R")
 Command = Callable[[Tx, A], Coroutine[Any, Any, R]]
 
 
+_IN_STEP: set[Any] = set()
+
+
+def in_step(command: Command[A, R]) -> Command[A, R]:
+    """Mark a hot command whose calls, when they are about different things, do not look at one another.
+
+    PostgreSQL may then run several of them in one transaction, statement by statement. A command that counts
+    rows under a lock must not be marked: within one transaction a lock keeps nobody out.
+    """
+    _IN_STEP.add(command)
+    return command
+
+
+def runs_in_step(command: Any) -> bool:
+    """Whether a command is marked `in_step`."""
+    return command in _IN_STEP
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[R]):
     """A command's result, and whether an earlier call made it."""

@@ -19,6 +19,8 @@ from core.store.engine import Call
 
 KEY_FIELDS = ("task_id", "agent_id", "parent_id")
 """Fields of an argument that name what a call is about."""
+SHARE = 16
+"""What a lane takes without leaving some to the lanes that are free: a batch this large pays for its commit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +66,8 @@ class Lanes:
     ) -> None:
         """`run` gets the lane's number and its batch, and settles nothing. `mixed`: of any command."""
         self._mixed = mixed
+        self._width = width
+        self._running = 0
         self._run = run
         self._batch = batch
         self._idle = list(range(width - 1, -1, -1))
@@ -91,11 +95,13 @@ class Lanes:
         try:
             while batch := self._take():
                 self._start_lane()
+                self._running += 1
                 try:
                     await self._run(lane, batch)
                 except Exception as error:  # a bug; whoever waits must hear of it
                     for job in batch:
                         job.error = error
+                self._running -= 1
                 for job in batch:
                     self._busy.difference_update(job.keys)
                 for job in batch:
@@ -107,7 +113,7 @@ class Lanes:
         batch: list[Job] = []
         passed: list[Job] = []
         closed: set[Hashable] = set()
-        most = min(self._batch, max(16, -(-len(self._waiting) // (len(self._idle) + 1))))
+        most = min(self._batch, max(SHARE, -(-len(self._waiting) // (self._width - self._running))))
         while self._waiting and len(batch) < most and len(passed) < 4 * self._batch:
             job = self._waiting.popleft()
             other = bool(batch) and not self._mixed and job.call.command is not batch[0].call.command

@@ -6,7 +6,6 @@ refusal happens in it, it is rolled back and its calls run one by one, so that n
 
 import asyncio
 import random
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,31 +13,23 @@ import asyncpg
 
 from core.errors import HubError, Unavailable
 from core.hints import Hints
+from core.store.attempt import attempt, fail
+from core.store.batch import Batch
 from core.store.clock import Clock, IdSource, SystemClock
 from core.store.engine import Call, Outcome, Store
 from core.store.lanes import Job, Lanes, keys_of
 from core.store.postgres_connection import Connection, close, connect, is_away
-from core.store.postgres_tx import Batch, PostgresTx, duplicate
+from core.store.postgres_tx import PostgresTx, duplicate
 from core.store.relay import Relay
-from core.store.replay import FIND, Replay
 from core.store.sequencer import SEQUENCE, Sequencer
-from core.store.statement import ProgramCache, Row
+from core.store.statement import ProgramCache
 from core.store.tables import idem
-from core.store.tx import Tx
 
 WRITE_LANES = 5
 READ_LANES = 3
 BATCH = 64
 ATTEMPTS = 6
 """How often a call is tried whose transaction lost a race."""
-
-_KEY = ("tenant_id", "principal_id", "command", "target", "key")
-FIND_MANY = """
-SELECT k.n, i.body_hash, i.answer
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
-  WITH ORDINALITY AS k(tenant_id, principal_id, command, target, key, n)
-JOIN idem i USING (tenant_id, principal_id, command, target, key)
-"""
 
 LOST_RACE = (
     asyncpg.DeadlockDetectedError,
@@ -143,33 +134,33 @@ class PostgresStore(Store):
         try:
             connection = await self._connection("write", lane)
         except Unavailable as error:
-            _fail(jobs, error)
+            fail(jobs, error)
             return True
         try:
-            await self._attempt(connection, jobs)
+            await attempt(self, self.cache, connection, jobs)
         except Exception as error:
             if is_away(error):
                 self._abandon(lane, "write")
-                _fail(jobs, _refusal(error))
+                fail(jobs, _refusal(error))
                 return True
             await self._roll_back(lane, "write")
             return False
         return True
 
     async def _write_one(self, lane: int, job: Job) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
-            if await self._tried_alone(lane, job, last=attempt == ATTEMPTS):
+        for n in range(1, ATTEMPTS + 1):
+            if await self._tried_alone(lane, job, last=n == ATTEMPTS):
                 return
-            await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))
+            await asyncio.sleep(random.uniform(0, 0.005 * 2**n))
 
     async def _tried_alone(self, lane: int, job: Job, *, last: bool) -> bool:
         try:
             connection = await self._connection("write", lane)
         except Unavailable as error:
-            _fail([job], error)
+            fail([job], error)
             return True
         try:
-            await self._attempt(connection, [job])
+            await attempt(self, self.cache, connection, [job])
         except Exception as error:
             if is_away(error):
                 self._abandon(lane, "write")
@@ -177,32 +168,8 @@ class PostgresStore(Store):
                 await self._roll_back(lane, "write")
                 if _lost_race(error) and not last:
                     return False
-            _fail([job], _refusal(error))
+            fail([job], _refusal(error))
         return True
-
-    async def _attempt(self, connection: Connection, jobs: Sequence[Job]) -> None:
-        """One transaction.
-
-        Raises:
-            Exception: it must be rolled back; no job is to be believed.
-        """
-        batch = Batch(connection)
-        await connection.execute("BEGIN")
-        known = await _recall_all(connection, jobs)
-        for job, found in zip(jobs, known, strict=True):
-            tx = PostgresTx(job.call, self, self.cache, batch)
-            try:
-                job.result, job.error = await _perform(tx, job.call, found), None
-                job.wakes, job.after = tx.wakes, tx.after
-            except HubError as error:
-                if tx.broken or tx.wrote:
-                    raise
-                tx.forget()
-                _fail([job], error)
-            if tx.broken:
-                raise RuntimeError(f"{job.call.name} went on after a statement of its had failed")
-        await batch.flush()
-        await connection.execute("COMMIT")
 
     async def _read_batch(self, lane: int, jobs: list[Job]) -> None:
         left = list(jobs)
@@ -210,7 +177,7 @@ class PostgresStore(Store):
             try:
                 connection = await self._connection("read", lane)
             except Unavailable as error:
-                _fail(left, error)
+                fail(left, error)
                 return
             try:
                 await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -221,7 +188,7 @@ class PostgresStore(Store):
                 await connection.execute("ROLLBACK")
             except Exception as error:
                 self._abandon(lane, "read")
-                _fail(left, _refusal(error))
+                fail(left, _refusal(error))
                 return
 
     async def _read_one(self, connection: Connection, job: Job) -> bool:
@@ -230,7 +197,7 @@ class PostgresStore(Store):
         Raises:
             Exception: the server is away.
         """
-        tx = PostgresTx(job.call, self, self.cache, Batch(connection), reads_only=True)
+        tx = PostgresTx(job.call, self, self.cache, connection, Batch(), reads_only=True)
         try:
             job.result = await job.call.command(tx, job.call.argument)
         except Exception as error:
@@ -273,28 +240,6 @@ class PostgresStore(Store):
                     raise
 
 
-async def _recall_all(connection: Connection, jobs: Sequence[Job]) -> list[Row | None]:
-    """What earlier calls with the jobs' replay keys left, in one round trip."""
-    known: list[Row | None] = [None] * len(jobs)
-    keyed = [(index, job.call.replay) for index, job in enumerate(jobs) if job.call.replay is not None]
-    if keyed:
-        columns = [[replay.key[name] for _, replay in keyed] for name in _KEY]
-        kind = FIND.program("postgresql").row_type
-        for n, body_hash, answer in await connection.fetch(FIND_MANY, *columns):
-            known[keyed[n - 1][0]] = tuple.__new__(kind, (body_hash, answer))
-    return known
-
-
-async def _perform(tx: Tx, call: Call, found: Row | None) -> Outcome[Any]:
-    replay: Replay | None = call.replay
-    if replay is not None and found is not None:
-        return Outcome(replay.recall(found), True)
-    result = await call.command(tx, call.argument)
-    if replay is not None:
-        replay.remember(tx, result)
-    return Outcome(result, False)
-
-
 def _lost_race(error: Exception) -> bool:
     if isinstance(error, asyncpg.UniqueViolationError):
         # Another replica remembered the same replay key first: run again, and find it.
@@ -315,8 +260,3 @@ def _refusal(error: Exception) -> Exception:
         return error
     refusal.__cause__ = error
     return refusal
-
-
-def _fail(jobs: Sequence[Job], error: Exception) -> None:
-    for job in jobs:
-        job.result, job.error, job.wakes, job.after = None, error, {}, ()

@@ -6,6 +6,7 @@ the column types; literals inside a statement stay bound values. Nothing here op
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 CALLER_BINDS = frozenset({"caller_tenant", "caller_principal", "caller_operator", "caller_wide"})
 """Bind names that every transaction fills in from its caller."""
+
+NUMBER = "execution_number"
+"""The column by which the results of one program's many executions are told apart."""
 
 DIALECTS: Mapping[str, sa.Dialect] = {
     "sqlite": SQLiteDialect_pysqlite(),
@@ -77,6 +81,9 @@ class Program:
         if any(getattr(compiled, kind, None) for kind in ("insert_prefetch", "update_prefetch")):
             raise TypeError(f"column defaults are not run here, state the value: {compiled}")
         self.compiled = compiled
+        self._construct = construct
+        self._dialect = dialect
+        self._reusable = reusable
         self.sql = compiled.string
         self.binds: dict[str, sa.BindParameter[Any]] = {}
         for bind, name in compiled.bind_names.items():
@@ -126,6 +133,21 @@ class Program:
         lock = getattr(construct, "_for_update_arg", None)
         self.locks = lock is not None and not lock.skip_locked
         """Whether it waits for rows that others hold."""
+
+    @cached_property
+    def numbered(self) -> "Program | None":
+        """The same statement with `NUMBER` bound, and given back as the last column of each row it touches.
+
+        None where that cannot be said: plain text, a union, an ad-hoc construct.
+        """
+        number = sa.bindparam(NUMBER, type_=sa.Integer()).label(NUMBER)
+        if self._reusable:
+            return None
+        if isinstance(self._construct, sa.Select):
+            return Program(self._construct.add_columns(number), self._dialect)
+        if isinstance(self._construct, sa.Insert | sa.Update | sa.Delete):
+            return Program(self._construct.returning(number), self._dialect)
+        return None
 
     @staticmethod
     def _bind_processor(bind: sa.BindParameter[Any], dialect: sa.Dialect) -> _Process:

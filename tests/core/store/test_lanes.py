@@ -64,6 +64,15 @@ async def test_calls_gather_while_the_lane_is_busy() -> None:
     assert [each.future.result() for each in jobs] == list(range(6))
 
 
+async def test_many_calls_are_shared_among_the_lanes_that_are_free() -> None:
+    recorder = Recorder()
+    lanes = Lanes(recorder.run, width=3, batch=100)
+    for n in range(90):
+        lanes.submit(job(n))
+    await settle(lanes, recorder)
+    assert [len(batch) for batch in recorder.batches] == [30, 30, 30]
+
+
 async def test_calls_with_a_common_key_never_run_at_once_and_keep_their_order() -> None:
     recorder = Recorder()
     lanes = Lanes(recorder.run, width=3, batch=10)

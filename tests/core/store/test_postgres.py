@@ -4,19 +4,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 import sqlalchemy as sa
 
 from core.caller import Caller
-from core.errors import Unavailable
+from core.errors import NotFound, Unavailable
 from core.platform import Platform
 from core.store import Statement, Store, Tx, open_store
+from core.store.batch import Announced, Batch, by_version
+from core.store.engine import in_step
 from core.store.postgres import PostgresStore
-from core.store.postgres_tx import Batch
 from core.store.relay import payloads
 from core.store.tables import consumer
 from tests.conftest import OpenStore
@@ -271,15 +274,99 @@ async def test_adds_of_one_command_keep_their_order_among_those_of_others() -> N
         async def executemany(self, sql: str, rows: list[Any]) -> None:
             sent.append((sql, len(rows)))
 
-    batch = Batch(Connection())  # type: ignore[arg-type]
+    batch = Batch()
     for sequence in (
         ["task", "event"],
         ["task", "event"],
         ["conversation", "task"],
         ["conversation", "task"],
     ):
-        place = 0
+        own, place = Batch(), 0
         for sql in sequence:
-            place = batch.add(sql, [], place)
-    await batch.flush()
+            place = own.add(sql, [[]], place)
+        batch.absorb(own)
+    await batch.flush(Connection())  # type: ignore[arg-type]
     assert sent == [("task", 2), ("event", 2), ("conversation", 2), ("task", 2)]
+
+
+def test_events_of_one_task_are_written_in_the_order_of_its_versions() -> None:
+    one, two = uuid4(), uuid4()
+    came = [(one, 3), (two, 1), (None, None), (one, 2), (two, 2), (one, 1)]
+    ordered = by_version([Announced(task, version, ()) for task, version in came])
+    assert [(event.task_id, event.version) for event in ordered] == [
+        (one, 1),
+        (two, 1),
+        (None, None),
+        (one, 2),
+        (two, 2),
+        (one, 3),
+    ]
+
+
+@in_step
+async def count_and_look(tx: Tx, command: Open) -> tuple[int, list[str]]:
+    """Count up, add a conversation, see it; refuse and break as the name says."""
+    counted = await tx.one(ledger.COUNT_UP, name="shared")
+    assert counted is not None
+    number: int = counted.pos
+    await tx.run(RENAME, name="shared")
+    await ledger.open_one(tx, command)
+    await tx.flush()
+    mine = [title for title in await ledger.titles(tx, Nothing()) if title == command.name]
+    if command.name.startswith("break"):
+        raise ZeroDivisionError
+    return number, mine
+
+
+@in_step
+async def refuse_some(tx: Tx, command: Open) -> str:
+    """Refuse, before anything is written, what is called so."""
+    await ledger.titles(tx, Nothing())
+    tx.event("seen", data={"name": command.name})
+    if command.name.startswith("refuse"):
+        raise NotFound("no")
+    tx.add(ledger.INSERT, **ledger.row(tx, command.name))
+    found = await tx.all(sa.select(consumer.c.name).where(consumer.c.name == command.name))
+    assert not found
+    return command.name
+
+
+RENAME = Statement(
+    sa.update(consumer).values(pos=consumer.c.pos).where(consumer.c.name == sa.bindparam("name"))
+)
+
+
+async def test_commands_in_step_have_the_effects_of_commands_one_by_one(
+    platform: Platform, operator: Caller
+) -> None:
+    names = [f"{n}" for n in range(40)]
+    results = await asyncio.gather(*(platform.write(operator, count_and_look, Open(name)) for name in names))
+    assert sorted(number for number, _ in results) == list(range(1, 41))
+    assert [mine for _, mine in results] == [[name] for name in names]
+
+
+async def test_a_failure_in_step_is_its_own(platform: Platform, operator: Caller) -> None:
+    names = [f"{'break' if n % 9 == 0 else 'fine'} {n}" for n in range(40)]
+    results = await asyncio.gather(
+        *(platform.write(operator, count_and_look, Open(name)) for name in names), return_exceptions=True
+    )
+    for name, result in zip(names, results, strict=True):
+        assert isinstance(result, ZeroDivisionError) == name.startswith("break")
+    fine = {name for name in names if name.startswith("fine")}
+    assert set(await platform.read(operator, ledger.titles, Nothing())) == fine
+
+
+async def test_a_refusal_in_step_drops_what_was_added(platform: Platform, operator: Caller) -> None:
+    names = [f"{'refuse' if n % 3 == 0 else 'fine'} {n}" for n in range(40)]
+    caller = replace(operator, replay_key="k")
+    results = await asyncio.gather(
+        *(platform.write(replace(caller, replay_key=name), refuse_some, Open(name)) for name in names),
+        return_exceptions=True,
+    )
+    fine = [name for name in names if name.startswith("fine")]
+    assert [result for result in results if isinstance(result, str)] == fine
+    assert sorted(await platform.read(operator, ledger.titles, Nothing())) == sorted(fine)
+    outcomes = await asyncio.gather(
+        *(platform.write_once(replace(caller, replay_key=name), refuse_some, Open(name)) for name in fine)
+    )
+    assert all(outcome.replayed for outcome in outcomes)
