@@ -13,8 +13,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from adapters.a2a.agent import A2AConfig, ExposedAgent
 from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, A2AError
+from adapters.a2a.protojson import Params
 from adapters.a2a.sse import stop
-from adapters.a2a.wire import Params
 from core.caller import Caller
 from core.platform import Platform
 

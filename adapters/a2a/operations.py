@@ -14,8 +14,8 @@ from adapters.a2a import errors, streams, translate, wire
 from adapters.a2a.dispatch import Call, Dispatcher, Frames, Operation, check_tenant, unless_gone
 from adapters.a2a.errors import A2AError
 from adapters.a2a.pages import page_token, position_of
+from adapters.a2a.protojson import Params
 from adapters.a2a.reply import Reply, reply
-from adapters.a2a.wire import Params
 from core.errors import InvalidTransition, Unavailable
 from core.events import await_settled
 from core.tasks.cancel import CancelTask, cancel

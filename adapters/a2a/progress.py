@@ -106,7 +106,7 @@ class Progress:
             task = view.task
             if self._state is TaskState.COMPLETED and not self._artifacts and task.output is not None:
                 made.append(self._artifact(translate.output_artifact(task.output)))
-            message = translate.closing_words(task) if task.status_message else None
+            message = translate.closing_words(task)
         return [*made, self._status(event, message=message)]
 
     def _said(self, event: Event, parts: Sequence[Part] | None) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from adapters.a2a import errors, request, sse
 from adapters.a2a.agent import ExposedAgent
 from adapters.a2a.dispatch import ClientGone, Dispatcher, Frames
 from adapters.a2a.errors import A2AError, describe
+from adapters.a2a.protojson import Params
 from adapters.a2a.version import negotiate
-from adapters.a2a.wire import Params
 from schemas.strict_json import InvalidJson, dump_json, parse_json
 
 A2A_JSON: Final = "application/a2a+json"

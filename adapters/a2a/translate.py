@@ -111,7 +111,7 @@ def status_of(view: TaskView, viewer: Caller) -> dict[str, Any]:
             message = question(view.inputs[0], task.context_id)
     elif deciding:
         message = request_for_decision(deciding[0], task.context_id)
-    elif task.state in FINAL and task.status_message:
+    elif task.state in FINAL:
         message = closing_words(task)
     if message is not None:
         status["message"] = message
@@ -260,12 +260,16 @@ def decision(parts: Sequence[Mapping[str, Any]], approval: Approval) -> DecideAp
     return DecideApproval(approval.id, action=word) if word in ("approve", "reject") else None
 
 
-def closing_words(task: Task) -> dict[str, Any]:
-    """Why a task ended, as the status message of its final state."""
-    metadata = {"crossdock/error": {"category": task.error["category"]}} if task.error else None
-    return said(
-        f"{task.id}-status", "ROLE_AGENT", task.status_message or (), task.context_id, str(task.id), metadata
-    )
+def closing_words(task: Task) -> dict[str, Any] | None:
+    """Why a task ended, as the status message of its final state; None when there is nothing to say."""
+    parts = task.status_message
+    failed = task.error if task.state is TaskState.FAILED else None
+    if not parts and failed:
+        parts = [{"text": failed["message"]}]
+    if not parts:
+        return None
+    metadata = {"crossdock/error": {"category": failed["category"]}} if failed else None
+    return said(f"{task.id}-status", "ROLE_AGENT", parts, task.context_id, str(task.id), metadata)
 
 
 def stamp(moment: datetime) -> str:

@@ -4,17 +4,13 @@ Unknown fields are ignored, `null` and empty strings are absent, enumerations ar
 wrong with a request is gathered and told at once. Nothing here knows a binding or asks the platform.
 """
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from adapters.a2a.errors import INVALID_PARAMS, A2AError, Violation
-
-Params = Mapping[str, Any]
+from adapters.a2a.protojson import Params, Reader, base64_of
 
 STATES: Final = (
     "TASK_STATE_SUBMITTED",
@@ -40,9 +36,6 @@ CARRIED: Final = "a2a:message"
 """Under this key a message's metadata carry what core has no member for: extensions and references."""
 
 _CONTENTS: Final = ("text", "raw", "url", "data")
-_TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
-_INTEGER: Final = re.compile(r"-?\d{1,10}")
-_URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,84 +79,6 @@ class ListTasks:
     include_artifacts: bool
 
 
-class _Reader:
-    """Reads members of one object and gathers what is wrong, so that a caller hears it all at once."""
-
-    __slots__ = ("at", "source", "wrong")
-
-    def __init__(self, source: Params, wrong: list[Violation], at: str = "") -> None:
-        self.source = source
-        self.wrong = wrong
-        self.at = at
-
-    def refuse(self, name: str, why: str) -> None:
-        self.wrong.append(Violation(self.at + name, why))
-
-    def text(self, name: str, *, required: bool = False, longest: int | None = None) -> str | None:
-        value = self.source.get(name)
-        if type(value) is str and value:
-            if longest is not None and len(value) > longest:
-                self.refuse(name, f"at most {longest} characters")
-            return value
-        if value is not None and value != "":
-            self.refuse(name, "must be a string")
-        elif required:
-            self.refuse(name, "is required")
-        return None
-
-    def flag(self, name: str) -> bool:
-        value = self.source.get(name)
-        if value is True or value == "true":
-            return True
-        if value is None or value is False or value == "false":
-            return False
-        self.refuse(name, "must be true or false")
-        return False
-
-    def number(self, name: str, *, least: int, most: int | None = None) -> int | None:
-        """An int32; a string of digits too, as ProtoJSON and query strings write it."""
-        value = self.source.get(name)
-        if value is None:
-            return None
-        digits = type(value) is str and _INTEGER.fullmatch(value) is not None
-        if digits or (type(value) is float and value.is_integer()):
-            value = int(value)
-        if type(value) is not int or not -(2**31) <= value < 2**31:
-            self.refuse(name, "must be a 32-bit integer")
-        elif value < least or (most is not None and value > most):
-            self.refuse(name, f"must be at least {least}" if most is None else f"must be {least} to {most}")
-        else:
-            return value
-        return None
-
-    def object(self, name: str, *, required: bool = False) -> Params | None:
-        value = self.source.get(name)
-        if type(value) is dict:
-            return value
-        if value is not None:
-            self.refuse(name, "must be an object")
-        elif required:
-            self.refuse(name, "is required")
-        return None
-
-    def texts(self, name: str) -> Sequence[str]:
-        value = self.source.get(name)
-        if value is None:
-            return ()
-        if type(value) is list and all(type(item) is str for item in value):
-            return value
-        self.refuse(name, "must be an array of strings")
-        return ()
-
-    def finish(self) -> None:
-        if self.wrong:
-            first = self.wrong[0]
-            more = f" (and {len(self.wrong) - 1} more)" if len(self.wrong) > 1 else ""
-            raise A2AError(
-                INVALID_PARAMS, f"{first.field}: {first.description}{more}", violations=tuple(self.wrong)
-            )
-
-
 def params_of(value: Any) -> Params:
     """The parameters of a call: an object, or nothing.
 
@@ -184,11 +99,11 @@ def send_message(params: Params) -> SendMessage:
         A2AError: InvalidParams, with every field that is wrong.
     """
     wrong: list[Violation] = []
-    request = _Reader(params, wrong)
+    request = Reader(params, wrong)
     given = request.object("message", required=True)
-    message = _Reader(given or {}, wrong if given is not None else [], "message.")
+    message = Reader(given or {}, wrong if given is not None else [], "message.")
     chosen = request.object("configuration") or {}
-    configuration = _Reader(chosen, wrong, "configuration.")
+    configuration = Reader(chosen, wrong, "configuration.")
     role = message.source.get("role")
     if role is None or role == "ROLE_UNSPECIFIED":
         message.refuse("role", "is required")
@@ -217,7 +132,7 @@ def one_task(params: Params, *, id_field: str = "id") -> OneTask:
     Raises:
         A2AError: InvalidParams, with every field that is wrong.
     """
-    request = _Reader(params, [])
+    request = Reader(params, [])
     read = OneTask(
         tenant=request.text("tenant"),
         id=request.text(id_field, required=True) or "",
@@ -234,7 +149,7 @@ def list_tasks(params: Params) -> ListTasks:
     Raises:
         A2AError: InvalidParams, with every field that is wrong.
     """
-    request = _Reader(params, [])
+    request = Reader(params, [])
     state = request.text("status")
     if state == UNSPECIFIED:
         state = None
@@ -248,7 +163,7 @@ def list_tasks(params: Params) -> ListTasks:
         page_size=PAGE_SIZE if page_size is None else page_size,
         page_token=request.text("pageToken"),
         history_length=request.number("historyLength", least=0),
-        status_after=_timestamp(request, "statusTimestampAfter"),
+        status_after=request.moment("statusTimestampAfter"),
         include_artifacts=request.flag("includeArtifacts"),
     )
     request.finish()
@@ -261,7 +176,7 @@ def tenant_of(params: Params) -> str | None:
     Raises:
         A2AError: InvalidParams, it is no string.
     """
-    request = _Reader(params, [])
+    request = Reader(params, [])
     tenant = request.text("tenant")
     request.finish()
     return tenant
@@ -274,7 +189,7 @@ def accepts(modes: Sequence[str], media_type: str) -> bool:
     return any(mode in (bare, family, "*/*") for mode in modes)
 
 
-def _parts(message: _Reader) -> Sequence[dict[str, Any]]:
+def _parts(message: Reader) -> Sequence[dict[str, Any]]:
     parts = message.source.get("parts")
     if parts is None or parts == []:
         message.refuse("parts", "must hold at least one part")
@@ -287,7 +202,7 @@ def _parts(message: _Reader) -> Sequence[dict[str, Any]]:
     return []
 
 
-def _part(message: _Reader, part: Any, at: str) -> dict[str, Any]:
+def _part(message: Reader, part: Any, at: str) -> dict[str, Any]:
     if type(part) is not dict:
         message.refuse(at, "must be an object")
         return {}
@@ -324,20 +239,7 @@ def _url(value: Any) -> str | None:
     return value if type(value) is str and 0 < len(value) <= MAX_URL else None
 
 
-def _base64(value: Any) -> str | None:
-    """Standard base64 with padding, from any form that ProtoJSON takes (URL-safe, unpadded)."""
-    if type(value) is not str:
-        return None
-    standard = value.translate(_URL_SAFE).rstrip("=")
-    standard += "=" * (-len(standard) % 4)
-    try:
-        base64.b64decode(standard, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return standard
-
-
-_CHECKED: Final[Mapping[str, Callable[[Any], str | None]]] = {"text": _text, "url": _url, "raw": _base64}
+_CHECKED: Final[Mapping[str, Callable[[Any], str | None]]] = {"text": _text, "url": _url, "raw": base64_of}
 _WANTED: Final = {
     "text": "must be a string",
     "url": "must be a URL of at most 8192 characters",
@@ -350,7 +252,7 @@ _PART_EXTRAS: Final = (
 )
 
 
-def _message_metadata(message: _Reader) -> Mapping[str, Any]:
+def _message_metadata(message: Reader) -> Mapping[str, Any]:
     metadata = message.object("metadata") or {}
     carried: dict[str, Any] = {}
     for name in ("extensions", "referenceTaskIds"):
@@ -358,16 +260,3 @@ def _message_metadata(message: _Reader) -> Mapping[str, Any]:
         if said:
             carried[name] = said
     return {**metadata, CARRIED: carried} if carried else metadata
-
-
-def _timestamp(request: _Reader, name: str) -> datetime | None:
-    value = request.text(name)
-    if value is None:
-        return None
-    if _TIMESTAMP.fullmatch(value):
-        try:
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except ValueError:
-            pass
-    request.refuse(name, "must be a time in UTC like 2026-01-31T12:00:00.000Z")
-    return None

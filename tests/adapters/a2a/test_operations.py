@@ -12,7 +12,8 @@ from core.platform import Platform
 from core.tasks.artifacts import PutArtifact, put_artifact
 from core.tasks.messages import AddMessage, add_message
 from core.tasks.report import CompleteTask, FailTask, RefuseTask, ReportedError, complete, fail, refuse
-from tests.adapters.a2a.support import Client, Executor, at_once, message, official
+from core.tasks.submit import SubmitTask, submit
+from tests.adapters.a2a.support import ANN, Client, Executor, at_once, message, official
 
 
 def checked(task: dict[str, Any]) -> dict[str, Any]:
@@ -289,3 +290,15 @@ async def test_push_notifications_are_not_supported_and_start_nothing(ann: Clien
 
 async def test_there_is_no_extended_card(ann: Client) -> None:
     assert (await ann.error("GetExtendedAgentCard"))["code"] == -32004
+
+
+async def test_a_task_that_came_in_by_rest_is_the_same_task_here(
+    ann: Client, platform: Platform, executor: Executor
+) -> None:
+    born = await platform.write(ANN, submit, SubmitTask("by REST", input={"n": 1}))
+    shown = checked(await ann.result("GetTask", {"id": str(born.id)}))
+    assert (shown["status"]["state"], "history" in shown) == ("TASK_STATE_SUBMITTED", False)
+    said = await ann.result("SendMessage", at_once("more", taskId=str(born.id)))
+    assert said["task"]["history"][0]["parts"] == [{"text": "more"}]
+    await executor.finish("x")
+    assert (await ann.result("ListTasks"))["tasks"][0]["status"]["state"] == "TASK_STATE_COMPLETED"

@@ -271,3 +271,17 @@ def test_the_current_status_message_is_not_repeated_in_the_history() -> None:
     made = translate.task_of(view, ANN)
     assert made["status"]["message"]["messageId"] == str(asked.id)
     assert [m["messageId"] for m in made["history"]] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"state": TaskState.FAILED, "error": {"category": "x", "message": "y"}}, "y"),
+        ({"state": TaskState.FAILED, "status_message": [{"text": "z"}]}, "z"),
+        ({"state": TaskState.COMPLETED, "error": {"category": "x", "message": "of an earlier try"}}, None),
+        ({"state": TaskState.CANCELLED}, None),
+    ],
+)
+def test_a_final_state_says_why_when_there_is_a_reason(changes: dict[str, Any], text: str | None) -> None:
+    words = translate.closing_words(task(**changes))
+    assert (words["parts"][0]["text"] if words else None) == text
