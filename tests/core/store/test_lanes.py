@@ -69,6 +69,7 @@ async def test_many_calls_are_shared_among_the_lanes_that_are_free() -> None:
     lanes = Lanes(recorder.run, width=3, batch=100)
     for n in range(90):
         lanes.submit(job(n))
+    await asyncio.sleep(0)
     await settle(lanes, recorder)
     assert [len(batch) for batch in recorder.batches] == [30, 30, 30]
 
