@@ -1,0 +1,216 @@
+"""A fuzzer reads `openapi.json` and calls a running hub with keys of each scope, with good data and bad.
+
+It must never see a 5xx, a status or a media type that is not documented, or an answer that does not fit its
+schema. Half of the calls are aimed at objects that exist, so that they get behind the 404.
+"""
+
+import asyncio
+import random
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from hub.app import build
+from hub.openapi import PATH
+from hub.server import Serving
+from hub.settings import Settings
+from schemas.vocabulary import Scope
+from tests.hub.api.hub import ADMIN_KEY, SECRET, Hub
+
+EXAMPLES = 20
+"""Per operation, scope and kind of data: the whole test stays within a minute."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+STREAMS = {"events_stream"}
+"""Never end by themselves; tested by hand."""
+SCOPES = [None, *Scope]
+POOLS = ("working", "judged", "asking", "failed", "working", "judged", "permission", "done", "asking")
+FITTING = {
+    "tasks_input": "asking",
+    "tasks_retry": "failed",
+    "tasks_approve_output": "judged",
+    "tasks_rework": "judged",
+    "tasks_request_changes": "judged",
+    "tasks_reject": "judged",
+}
+"""Where a task should stand for an operation to succeed."""
+RATIONED = {"auth_login", "auth_token", "auth_refresh", "api_keys_create", "api_keys_revoke"}
+"""So few calls a minute that none of them needs to hit."""
+
+
+@dataclass
+class Target:
+    """A hub on a socket, its keys, and things in it to aim at."""
+
+    url: str
+    keys: Mapping[Scope, str]
+    tasks: Sequence[Mapping[str, Any]]
+    pools: Mapping[str, Sequence[Mapping[str, Any]]]
+    """The same by where they stood at first."""
+    agents: Sequence[Mapping[str, Any]]
+    approvals: Sequence[Mapping[str, Any]]
+
+
+async def furnished(hub: Hub, url: str) -> Target:
+    """Tasks in many states, so that there is something to find, to change and to refuse."""
+    keys = {scope: await hub.key(scope, f"fuzzer-{scope}") for scope in Scope}
+    agents = [await hub.agent(max_concurrent=100, key=keys[Scope.WORKER]) for _ in range(2)]
+    worker, agent = agents[0]["api_key"], agents[0]
+    new = [{"title": str(number), "output_schema": {"type": "object"}} for number in range(80)]
+    await hub.post("/tasks/batch", {"tasks": new})
+    request = {"agent_id": agent["id"], "limit": 80, "start": True, "lease_seconds": 3600}
+    tasks = list((await hub.post("/tasks/claim", request, key=worker)).data)
+    pools: dict[str, list[Any]] = {name: [] for name in POOLS}
+    for number, task in enumerate(tasks):
+        pools[POOLS[number % len(POOLS)]].append(task)
+    for number, task in enumerate(tasks):
+        lease = {"lease_id": task["lease_id"]}
+        path = f"/tasks/{task['id']}"
+        await hub.post(f"{path}/messages", {**lease, "parts": [{"text": "hi"}]}, key=worker)
+        artifact = {**lease, "artifact_id": "a", "parts": [{"data": 1}]}
+        await hub.post(f"{path}/artifacts", artifact, key=worker)
+        match POOLS[number % len(POOLS)]:
+            case "done":
+                await hub.post(f"{path}/complete", {**lease, "output": {}}, key=worker)
+            case "judged":
+                await hub.post(f"{path}/complete", {**lease, "output": 1}, key=worker)
+            case "failed":
+                error = {"category": "x", "message": "y"}
+                await hub.post(f"{path}/fail", {**lease, "error": error}, key=worker)
+            case "asking":
+                ask = {**lease, "parts": [{"text": "?"}], "hold": number % 2 == 0}
+                await hub.post(f"{path}/request-input", ask, key=worker)
+            case "permission":
+                await hub.post(f"{path}/approvals", {**lease, "title": "?", "kind": "permission"}, key=worker)
+    for scope, key in keys.items():
+        for fields in ({}, {"requires_approval": True}, {"ready_at": "2099-01-01T00:00:00Z"}):
+            tasks.append((await hub.post("/tasks", {"title": f"of {scope}", **fields}, key=key)).data)
+    approvals = (await hub.get("/approvals")).data["approvals"]
+    return Target(url, {**keys, Scope.AGENT: worker}, tasks, pools, agents, approvals)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A furnished hub in a thread of its own, since the fuzzer blocks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    database = tmp_path_factory.mktemp("fuzzed") / "hub.db"
+
+    async def start() -> tuple[Serving, Target]:
+        app = build(Settings(admin_api_key=ADMIN_KEY, database_url=f"sqlite:///{database}"), SECRET)
+        serving = Serving(app.asgi, stopping=app.stopping)
+        await serving.start()
+        return serving, await furnished(Hub(app), serving.url)
+
+    serving, found = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    yield found
+    asyncio.run_coroutine_threadsafe(serving.stop(0), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+def described() -> Iterator[Any]:
+    """The operations that the fuzzer reads."""
+    for result in schemathesis.openapi.from_path(PATH).get_all_operations():
+        operation: Any = result
+        yield operation.ok()
+
+
+OPERATIONS: list[Any] = [
+    operation for operation in described() if operation.definition.raw["operationId"] not in STREAMS
+]
+CASES = [
+    pytest.param(operation, mode, id=f"{operation.definition.raw['operationId']}-{mode.value}")
+    for operation in OPERATIONS
+    for mode in GenerationMode
+    # Where nothing is taken, nothing can be wrong.
+    if mode is GenerationMode.POSITIVE or {"parameters", "requestBody"} & set(operation.definition.raw)
+]
+SEEN: dict[str, set[int]] = {}
+"""The statuses of each operation in this run."""
+
+
+def aimed(case: Any, target: Target, chance: random.Random) -> None:
+    """Point some calls at what exists, and let none wait for long."""
+    parameters = case.path_parameters
+    if "id" in (parameters or {}) and chance.random() < 0.8:
+        kind = case.operation.path.split("/")[3]
+        pool = {"tasks": target.tasks, "agents": target.agents, "approvals": target.approvals}.get(kind)
+        wanted = FITTING.get(case.operation.definition.raw["operationId"])
+        if wanted is not None and chance.random() < 0.7:
+            pool = target.pools[wanted]
+        if pool:
+            chosen = chance.choice(pool)
+            parameters["id"] = chosen["id"]
+            if isinstance(case.body, dict) and "lease_id" in chosen and chance.random() < 0.8:
+                case.body["lease_id"] = chosen["lease_id"]
+    if "artifact_id" in (parameters or {}) and chance.random() < 0.5:
+        parameters["artifact_id"] = "a"
+    if isinstance(case.body, dict):
+        for name in ("request_id", "input_id"):
+            if chance.random() < 0.7:  # another key than the header's, or a question that nobody asked
+                case.body.pop(name, None)
+        if "agent_id" in case.body and chance.random() < 0.8:
+            case.body["agent_id"] = chance.choice(target.agents)["id"]
+        wait = case.body.get("wait_seconds")
+        if isinstance(wait, int) and wait > 0:
+            case.body["wait_seconds"] = 0
+    if case.query and "wait_seconds" in case.query:
+        case.query["wait_seconds"] = 0
+
+
+@pytest.mark.parametrize(("operation", "mode"), CASES)
+def test_no_call_is_answered_other_than_documented(
+    target: Target, operation: Any, mode: GenerationMode
+) -> None:
+    chance = random.Random(operation.path)
+    seen = SEEN.setdefault(operation.definition.raw["operationId"], set())
+
+    with requests.Session() as session:
+
+        @seed(1)
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def fuzz(case: Any) -> None:
+            aimed(case, target, chance)
+            for scope in SCOPES:
+                headers = {} if scope is None else {"Authorization": f"Bearer {target.keys[scope]}"}
+                answer = case.call_and_validate(target.url, session, headers, CHECKS)
+                seen.add(answer.status_code)
+
+        fuzz()
+
+
+def test_the_fuzzer_got_behind_the_refusals() -> None:
+    if len(SEEN) < len(OPERATIONS):
+        pytest.skip("only a part of the operations was fuzzed")
+    tried = set(SEEN) - RATIONED
+    succeeded = {name for name in tried if any(status < 300 for status in SEEN[name])}
+    assert len(succeeded) > 0.8 * len(tried), tried - succeeded
