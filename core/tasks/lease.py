@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from core import access
 from core.caller import Caller
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 from core.fencing import P_LEASE, P_NOW, P_TASK, check_lease
 from core.platform import Platform
 from core.store import tables as t
@@ -60,7 +60,8 @@ async def renew(tx: Tx, command: RenewLease) -> LeaseState:
         present = await tx.one(_SECONDS, p_task_id=row.id, p_lease_id=command.lease_id, p_now=tx.now)
         seconds = 60 if present is None else present.seconds
     until = tx.now + timedelta(seconds=seconds)
-    await tx.run(_RENEW, p_task_id=row.id, p_lease_id=command.lease_id, p_now=tx.now, p_until=until)
+    if not await tx.run(_RENEW, p_task_id=row.id, p_lease_id=command.lease_id, p_now=tx.now, p_until=until):
+        raise Conflict("the lease has ended", details={"reason_code": "lease_expired"})
     return LeaseState(until, row.cancel_requested_at is not None, TaskState(row.state), row.version)
 
 

@@ -33,11 +33,15 @@ class Stage:
     """One tenant with an operator and a submitter; agents come as they are needed."""
 
     def __init__(self, platform: Platform, clock: FakeClock) -> None:
-        self.platform = platform
         self.clock = clock
+        self.use(platform)
         self.tenant = uuid4()
         self.admin = self.caller(Scope.ADMIN, "system")
         self.user = self.caller(Scope.AGENT, "user")
+
+    def use(self, platform: Platform) -> None:
+        """Go on with another platform on the same database."""
+        self.platform = platform
         self.jobs = Clockwork(platform)
 
     def caller(self, scope: Scope, kind: str, principal: UUID | None = None) -> Caller:

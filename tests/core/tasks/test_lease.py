@@ -31,6 +31,16 @@ async def test_a_renewed_lease_lives_on(stage: Stage) -> None:
     assert (await stage.get(task.id)).version == task.version
 
 
+@pytest.mark.parametrize("end", ["complete", "fail", "refuse"])
+async def test_a_lease_that_its_holder_has_ended_is_not_renewed(stage: Stage, end: str) -> None:
+    agent, task, lease_id = await stage.started()
+    ends = {"complete": stage.complete, "fail": stage.fail, "refuse": stage.refuse}
+    await ends[end](agent, task.id, lease_id)
+    with pytest.raises(Conflict) as refused:
+        await renew(stage, agent, task.id, lease_id)
+    assert reason(refused.value) == "lease_expired"
+
+
 async def test_a_renewal_may_ask_for_another_length(stage: Stage) -> None:
     agent, task, lease_id = await stage.started()
     state = await renew(stage, agent, task.id, lease_id, 600)
