@@ -16,6 +16,7 @@ from core.credentials import CREDENTIALS, Peppers
 from core.keyring import Keyring
 from core.keys import check_form, lookup_hash
 from core.principals import OwnerType, ensure_principal
+from core.push import Seals
 from core.store import tables as t
 from core.store.statement import Statement, insert
 from core.store.tx import Tx
@@ -93,6 +94,7 @@ async def prepare(tx: Tx, command: Prepare) -> Prepared:
         MalformedKey: the chosen key cannot be one.
     """
     tx.memory(Peppers).install(command.keyring)
+    tx.memory(Seals).install(command.keyring)
     await _own(tx, command.keyring)  # first: its row makes replicas that start together take turns
     await tx.run(TENANT, id=DEFAULT_TENANT, slug="default", name="Default", is_active=True, created_at=tx.now)
     await ensure_principal(tx, DEFAULT_TENANT, OwnerType.SYSTEM, "hub", "Crossdock", SYSTEM_PRINCIPAL)
@@ -115,6 +117,7 @@ async def join(tx: Tx, keyring: Keyring) -> bool:
         return False
     _require_known(kept.value, keyring)
     tx.memory(Peppers).install(keyring)
+    tx.memory(Seals).install(keyring)
     return True
 
 

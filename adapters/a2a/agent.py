@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
 
+from core.ports import Receivers
+
 
 @dataclass(frozen=True, slots=True)
 class Skill:
@@ -94,4 +96,6 @@ class A2AConfig:
     waits: Places = field(default_factory=Unlimited)
     """For blocking sends."""
     streams: Places = field(default_factory=Unlimited)
+    receivers: Receivers | None = None
+    """Who judges where push notifications go. Without it there are none."""
     hub: ExposedAgent = field(default=HUB)

@@ -32,7 +32,11 @@ def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
             {"url": f"{base}/a2a", "protocolBinding": "JSONRPC", "protocolVersion": CURRENT},
             {"url": f"{base}/a2a/v1", "protocolBinding": "HTTP+JSON", "protocolVersion": CURRENT},
         ],
-        "capabilities": {"streaming": True, "pushNotifications": False, "extendedAgentCard": False},
+        "capabilities": {
+            "streaming": True,
+            "pushNotifications": config.receivers is not None,
+            "extendedAgentCard": False,
+        },
         "defaultInputModes": list(agent.input_modes),
         "defaultOutputModes": list(agent.output_modes),
         "skills": [

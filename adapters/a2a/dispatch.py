@@ -10,11 +10,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapp
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
 
 from adapters.a2a.agent import A2AConfig, ExposedAgent
-from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, A2AError
+from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError
 from adapters.a2a.protojson import Params
 from adapters.a2a.sse import stop
+from adapters.a2a.version import CURRENT
 from core.caller import Caller
 from core.platform import Platform
 
@@ -35,6 +37,7 @@ class Call:
 
     caller: Caller
     agent: ExposedAgent
+    protocol_version: str = CURRENT
     idempotency_key: str | None = None
     extensions: frozenset[str] = frozenset()
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
@@ -112,6 +115,20 @@ def check_tenant(call: Call, tenant: str | None) -> None:
     """
     if tenant is not None and tenant != str(call.caller.tenant_id):
         raise A2AError(FORBIDDEN, "tenant must be the one that the credential belongs to.")
+
+
+def task_id_of(text: str) -> UUID:
+    """The id of a task. Anything else is no task's id, which is all that a caller learns.
+
+    Raises:
+        A2AError: TaskNotFound.
+    """
+    if len(text) == 36:
+        try:
+            return UUID(text)
+        except ValueError:
+            pass
+    raise A2AError(TASK_NOT_FOUND, "No such task.")
 
 
 async def unless_gone(call: Call, waiting: Coroutine[Any, Any, T]) -> T:

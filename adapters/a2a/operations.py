@@ -10,14 +10,23 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.a2a import errors, streams, translate, wire
-from adapters.a2a.dispatch import Call, Dispatcher, Frames, Operation, check_tenant, unless_gone
+from adapters.a2a import errors, push, streams, translate, wire
+from adapters.a2a.dispatch import (
+    Call,
+    Dispatcher,
+    Frames,
+    Operation,
+    check_tenant,
+    task_id_of,
+    unless_gone,
+)
 from adapters.a2a.errors import A2AError
 from adapters.a2a.pages import page_token, position_of
 from adapters.a2a.protojson import Params
 from adapters.a2a.reply import Reply, reply
 from core.errors import InvalidTransition, Unavailable
 from core.events import await_settled
+from core.push import SubmitNotified, submit_notified
 from core.tasks.cancel import CancelTask, cancel
 from core.tasks.read import GetTask, ListOwn, list_own, view_task
 from core.tasks.submit import SubmitTask, submit_view
@@ -64,7 +73,7 @@ async def get_task(dispatcher: Dispatcher, call: Call, params: Params) -> dict[s
     """GetTask."""
     request = wire.one_task(params)
     check_tenant(call, request.tenant)
-    wanted = GetTask(_id(request.id), messages=_shown(request.history_length))
+    wanted = GetTask(task_id_of(request.id), messages=_shown(request.history_length))
     view = await dispatcher.platform.read(call.caller, view_task, wanted)
     return translate.task_of(view, call.caller, history_length=request.history_length)
 
@@ -105,7 +114,7 @@ async def cancel_task(dispatcher: Dispatcher, call: Call, params: Params) -> dic
     """CancelTask: at once; a task that is final is not cancelable, a cancelled one included."""
     request = wire.one_task(params)
     check_tenant(call, request.tenant)
-    task_id = _id(request.id)
+    task_id = task_id_of(request.id)
     reason = (request.metadata or {}).get("reason")
     try:
         await dispatcher.platform.write(
@@ -125,7 +134,8 @@ async def subscribe_to_task(dispatcher: Dispatcher, call: Call, params: Params) 
     """SubscribeToTask: the task as it stands, then what happens to it."""
     request = wire.one_task(params)
     check_tenant(call, request.tenant)
-    async for frames in streams.follow(dispatcher.platform, call.caller, _id(request.id), live_only=True):
+    task_id = task_id_of(request.id)
+    async for frames in streams.follow(dispatcher.platform, call.caller, task_id, live_only=True):
         yield frames
 
 
@@ -135,20 +145,15 @@ async def get_extended_agent_card(dispatcher: Dispatcher, call: Call, params: Pa
     raise A2AError(errors.UNSUPPORTED_OPERATION, "This agent has no extended card.")
 
 
-async def push_config(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
-    """The four operations on push notification configurations: the card does not declare the capability."""
-    check_tenant(call, wire.tenant_of(params))
-    raise _no_push()
-
-
 async def _accept(
     dispatcher: Dispatcher, call: Call, request: wire.SendMessage
 ) -> tuple[UUID, TaskView | None]:
     """Commit what was sent. The view is the new task's; None when it must be read."""
     check_tenant(call, request.tenant)
-    if request.push is not None:
-        raise _no_push()
     _check_modes(call, request.parts)
+    notify = None
+    if request.push is not None:
+        notify = await push.inline(dispatcher, call, request.push, request.task_id)
     caller = call.caller
     if call.idempotency_key is not None:
         if len(call.idempotency_key) > wire.MAX_ID:
@@ -156,14 +161,18 @@ async def _accept(
         caller = replace(caller, replay_key=call.idempotency_key)
     platform = dispatcher.platform
     if request.task_id is not None:
-        task_id = _id(request.task_id)
+        task_id = task_id_of(request.task_id)
         answer = Reply(
-            task_id, request.context_id, request.message_id, request.parts, request.message_metadata
+            task_id, request.context_id, request.message_id, request.parts, request.message_metadata, notify
         )
         replied = await platform.write_once(caller, reply, answer)
         _note_replay(call, replied.replayed)
         return task_id, None
-    outcome = await platform.write_once(caller, submit_view, _command(call, request))
+    task = _command(call, request)
+    if notify is None:
+        outcome = await platform.write_once(caller, submit_view, task)
+    else:
+        outcome = await platform.write_once(caller, submit_notified, SubmitNotified(task, notify))
     _note_replay(call, outcome.replayed)
     return outcome.result.task.id, None if outcome.replayed else outcome.result
 
@@ -227,20 +236,6 @@ def _note_replay(call: Call, replayed: bool) -> None:
         call.notes["Idempotency-Replayed"] = "true"
 
 
-def _id(text: str) -> UUID:
-    """The id of a task. Anything else is no task's id, which is all that a caller learns."""
-    if len(text) == 36:
-        try:
-            return UUID(text)
-        except ValueError:
-            pass
-    raise A2AError(errors.TASK_NOT_FOUND, "No such task.")
-
-
-def _no_push() -> A2AError:
-    return A2AError(errors.PUSH_NOT_SUPPORTED, "This agent sends no push notifications.")
-
-
 OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
     {
         operation.name: operation
@@ -251,10 +246,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             Operation("ListTasks", answer=list_tasks),
             Operation("CancelTask", answer=cancel_task),
             Operation("SubscribeToTask", stream=subscribe_to_task),
-            Operation("CreateTaskPushNotificationConfig", answer=push_config),
-            Operation("GetTaskPushNotificationConfig", answer=push_config),
-            Operation("ListTaskPushNotificationConfigs", answer=push_config),
-            Operation("DeleteTaskPushNotificationConfig", answer=push_config),
+            *push.OPERATIONS,
             Operation("GetExtendedAgentCard", answer=get_extended_agent_card),
         )
     }

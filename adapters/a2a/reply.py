@@ -12,6 +12,7 @@ from uuid import UUID
 from adapters.a2a import translate
 from core.approvals import decide
 from core.errors import Invalid, InvalidTransition
+from core.push import Notify, PutConfig, put_config
 from core.store.tx import Tx
 from core.tasks.input import AnswerInput, answer_input
 from core.tasks.messages import AddMessage, add_message
@@ -29,6 +30,8 @@ class Reply:
     message_id: str
     parts: Sequence[Part]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    notify: Notify | None = None
+    """Who is to be told from now on."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ async def reply(tx: Tx, command: Reply) -> Heard:
         Invalid: the context is not the task's.
         InvalidTransition: the task is final; a new message in its context goes on from there.
         Unprocessable: the answer does not fit the schema that was asked for.
+        Conflict: the task has as many push configurations as it may.
     """
     view = await view_task(tx, GetTask(command.task_id))
     task = view.task
@@ -60,6 +64,8 @@ async def reply(tx: Tx, command: Reply) -> Heard:
             f"The task is {task.state.wire} and takes no more messages; "
             "send a new one with its contextId and without taskId."
         )
+    if command.notify is not None:
+        await put_config(tx, PutConfig(task.id, command.notify))
     if view.inputs:
         await answer_input(
             tx,

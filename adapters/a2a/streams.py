@@ -58,7 +58,7 @@ async def follow(
             return
         async for events in feed:
             assert not isinstance(events, TaskView), "after the snapshot come events"
-            frames = await _frames(platform, caller, progress, events)
+            frames = await frames_of(platform, caller, progress, events)
             if frames:
                 yield frames
             if progress.over():
@@ -70,9 +70,10 @@ def _generator(feed: AsyncIterator[T]) -> AsyncGenerator[T, None]:
     return feed
 
 
-async def _frames(
+async def frames_of(
     platform: Platform, caller: Caller, progress: Progress, events: Sequence[Event]
 ) -> list[Frame]:
+    """What a reader is told of some events, until it has nothing more to be told."""
     frames: list[Frame] = []
     for event in events:
         view = parts = None

@@ -1,0 +1,88 @@
+"""What core needs from outside, as Protocols. Adapters implement them, and `hub/app.py` hands them in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request to somebody outside. Headers may carry credentials, so neither they nor the body show."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a request: the status that was answered, or the class of the failure."""
+
+    status: int | None = None
+    failure: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the receiver has it."""
+        return self.failure is None and self.status is not None and 200 <= self.status < 300
+
+
+class Sender(Protocol):
+    """Sends one request, within ten seconds, only where the operator lets the hub call."""
+
+    async def send(self, outgoing: Outgoing) -> Sent:
+        """POST it. Never raises for what the network or the receiver does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a receiver is: its URL as it was parsed, and the origin of it."""
+
+    url: str
+    endpoint: str
+
+
+class Receivers(Protocol):
+    """Judges who may be told something, when they are named."""
+
+    async def admit(self, url: str) -> Address:
+        """The address to store and to call.
+
+        Raises:
+            BadTarget: the URL breaks a rule; the reason may be shown.
+            Blocked: it leads where the hub does not call.
+        """
+
+
+class NoTarget(Exception):
+    """Nobody is there to be told any more, or nothing can be said. The word is kept with the delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One delivery whose turn it is, under the lease of its queue."""
+
+    id: UUID
+    tenant_id: UUID
+    channel: str
+    target_id: UUID
+    entity_id: UUID
+    pos: int
+    attempt: int
+    """How often it was tried before."""
+    lease_id: UUID
+
+
+class Composer(Protocol):
+    """Says what one channel's deliveries look like on the wire."""
+
+    async def compose(self, due: Due) -> Sequence[Outgoing]:
+        """The requests of a delivery, in order; none when its event says nothing to this target.
+
+        Raises:
+            NoTarget: the target or what it was to hear about is gone.
+            HubError: the database is away; the delivery keeps its turn.
+        """
