@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from core.agents import Agent, AgentId, RegisterAgent, register, remove_agent
+from core.agents import Agent, AgentId, RegisterAgent, get_agent, register, remove_agent
 from core.auth import issue_key, revoke_all
+from core.errors import Conflict
 from core.principals import OwnerType, ensure_principal
 from core.store.tx import Tx
 from schemas.vocabulary import Scope
@@ -47,7 +48,12 @@ async def dismiss(tx: Tx, command: AgentId) -> None:
     """Remove an agent that holds no work, and end its keys. What it did stays its own in the log.
 
     Raises:
-        NotFound: no such agent, or it holds work.
+        NotFound: no such agent.
+        Conflict: it holds work.
     """
+    agent = await get_agent(tx, command)
+    if agent.leases:
+        details = {"reason_code": "agent_holds_work", "active_tasks": agent.leases}
+        raise Conflict("the agent holds work", details=details, hint="let it finish, or cancel its tasks")
     await remove_agent(tx, command)
     await revoke_all(tx, command.agent_id)

@@ -15,14 +15,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters import a2a
 from adapters.a2a.card import WELL_KNOWN
+from adapters.a2a.notify import PushComposer
+from adapters.outbound import Outbound
+from adapters.webhook import WebhookSender
 from core import bootstrap
 from core.bootstrap import DEFAULT_TENANT, Prepare, Prepared
 from core.caller import SYSTEM
+from core.egress import Allowed
 from core.errors import Unavailable
 from core.exchange import Exchange
+from core.jobs.delivery import Courier, Pace
+from core.jobs.fanout import Fanout
 from core.jobs.runner import Clockwork
 from core.keyring import Keyring
 from core.platform import Platform
+from core.push_targets import PUSH
 from core.store import Store, migrate, open_store
 from hub import docs, health
 from hub.admission import Admission, Site
@@ -63,6 +70,8 @@ class App:
     public_url: str
     stopping: asyncio.Event
     """Set it when a stop begins: streams and long polls end at once."""
+    streams: Places
+    """The places of open event streams."""
 
 
 def build(
@@ -84,6 +93,12 @@ def build(
     platform = Platform(store or open_store(settings.database_url))
     clockwork = Clockwork(platform)
 
+    outbound = Outbound(Allowed.parse(settings.outbound_allow), listening=lambda: settings.sockets(port))
+    sender = WebhookSender(outbound)
+    pace = Pace(retries=settings.delivery_retries)
+    courier = Courier(platform, sender, {PUSH.name: PushComposer(platform)}, pace)
+    fanout = Fanout(platform)
+
     exchange = Exchange(platform, keyring, public_url)
     presence = clockwork.presence.heard
     authenticator = Authenticator(platform, exchange, cookies=settings.cookies, presence=presence)
@@ -93,7 +108,12 @@ def build(
     streams = Places("streams", STREAMS, ALL_STREAMS)
     api = Api(Shared(platform, waits, streams, authenticator.ended, stopping), ROUTES, authenticated)
     speaking_a2a = a2a.A2AConfig(
-        public_url, version(), settings.a2a_blocking_seconds, waits=waits, streams=streams
+        public_url,
+        version(),
+        settings.a2a_blocking_seconds,
+        waits=waits,
+        streams=streams,
+        receivers=sender,
     )
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
@@ -116,8 +136,10 @@ def build(
             stack.push_async_callback(platform.stop)
             prepare = Prepare(keyring, settings.admin_api_key)
             on_prepared(await platform.write(SYSTEM(DEFAULT_TENANT), bootstrap.prepare, prepare))
-            await clockwork.start()
-            stack.push_async_callback(clockwork.stop)
+            stack.push_async_callback(outbound.close)
+            for job in (clockwork, fanout, courier):
+                await job.start()
+                stack.push_async_callback(job.stop)
             stack.push_async_callback(authenticator.close)
             farewell = asyncio.create_task(_farewell(platform, stopping), name="farewell")
             stack.callback(farewell.cancel)
@@ -142,7 +164,7 @@ def build(
         is_rationed=api.is_rationed,
         renderers=[(door.owns, door.render) for door in doors if door.render is not None],
     )
-    return App(edge, platform, public_url, stopping)
+    return App(edge, platform, public_url, stopping, streams)
 
 
 class _Front:

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hub.answers import Unreadable, refused
+from hub.sse import ABORT
 
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 16 * 1024 * 1024
@@ -125,6 +126,7 @@ class HubProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._thrown_away = 0
         super().on_message_begin()
+        self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]  # ours to add
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

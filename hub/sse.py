@@ -6,7 +6,6 @@ See https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -22,6 +21,8 @@ HEADERS: Final = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would hold events back
 ]
+ABORT: Final = "crossdock.abort"
+"""The key of the ASGI scope under which the server puts what drops the connection at once."""
 STALL_SECONDS: Final = 30.0
 """How long a reader may take nothing."""
 _FAREWELL_SECONDS: Final = 1.0
@@ -47,12 +48,12 @@ class EventStream:
         *,
         until: Callable[[Scope], Awaitable[None]],
         done: Callable[[], None],
-        stall_seconds: float = STALL_SECONDS,
+        stall_seconds: float | None = None,
     ) -> None:
         self._chunks = chunks
         self._until = until
         self._done = done
-        self._stall = stall_seconds
+        self._stall = STALL_SECONDS if stall_seconds is None else stall_seconds
         self._pending = b""
 
     async def open(self, greeting: bytes) -> None:
@@ -78,15 +79,15 @@ class EventStream:
                 return
             if not pump.done():
                 await _cancelled(pump)
-                await self._farewell(send, Unauthenticated("the credential of this stream has ended"))
+                await self._farewell(scope, send, Unauthenticated("the credential of this stream has ended"))
                 return
             try:
                 pump.result()
             except TimeoutError:
                 slow = SlowReader(f"nothing was read for {self._stall:g} s; reconnect with your cursor")
-                await self._farewell(send, slow)
+                await self._farewell(scope, send, slow)
             except HubError as refusal:
-                await self._farewell(send, refusal)
+                await self._farewell(scope, send, refusal)
         finally:
             for task in (pump, gone, ended):
                 await _cancelled(task)
@@ -107,12 +108,18 @@ class EventStream:
         async with asyncio.timeout(self._stall):
             await sending
 
-    async def _farewell(self, send: Send, refusal: HubError) -> None:
+    async def _farewell(self, scope: Scope, send: Send, refusal: HubError) -> None:
         said = {"error": error_body(refusal.code, refusal.message, refusal.details, refusal.hint)}
-        # A reader that takes nothing gets no last word either; the server closes its connection.
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await send({"type": "http.response.body", "body": frame(to_json(said), "error")})
+        except TimeoutError:
+            # It does not take a last word either. An ordinary close would wait for it to read what is
+            # buffered, for ever.
+            abort: Callable[[], None] | None = scope.get(ABORT)
+            if abort is not None:
+                abort()
+                await asyncio.sleep(0)  # the server hears of it in its next turn
 
     async def _close(self) -> None:
         close: Callable[[], Coroutine[Any, Any, None]] | None = getattr(self._chunks, "aclose", None)

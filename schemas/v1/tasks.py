@@ -133,7 +133,7 @@ class TaskPatch(Replayable):
     priority: _Priority | None = None
     timeout_minutes: _TimeoutMinutes | None = None
     metadata: Object | None = None
-    """Merged key by key; null removes a key."""
+    """Merged key by key."""
     parent_id: Id | None = None
 
 

@@ -7,9 +7,7 @@ import pytest
 from starlette.types import Message, Scope
 
 from core.errors import HubError, TooMany, Unavailable
-from hub.sse import EventStream, frame
-
-SCOPE: Scope = {"type": "http", "method": "GET"}
+from hub.sse import ABORT, EventStream, frame
 
 
 class Reader:
@@ -21,6 +19,7 @@ class Reader:
         self.reads.set()
         self.gone = asyncio.Event()
         self.took = asyncio.Event()
+        self.dropped = asyncio.Event()
         self._began = False
 
     async def receive(self) -> Message:
@@ -78,7 +77,8 @@ async def opened(feed: Feed, reader: Reader, stall_seconds: float = 30.0) -> "as
     feed.queue.put_nowait(b": pos 0\n\n")
     stream = feed.stream(stall_seconds)
     await stream.open(b": connected\n\n")
-    return asyncio.create_task(stream(SCOPE, reader.receive, reader.send))
+    scope = {"type": "http", "method": "GET", ABORT: reader.dropped.set}
+    return asyncio.create_task(stream(scope, reader.receive, reader.send))
 
 
 async def over(feed: Feed, task: "asyncio.Task[None]") -> None:
@@ -151,14 +151,16 @@ async def test_a_reader_that_stalls_and_wakes_up_gets_a_last_event() -> None:
     assert "never read" not in reader.text, "what was not taken comes again by the cursor"
     assert '"code":"RATE_LIMITED"' in reader.text
     assert reader.ended
+    assert not reader.dropped.is_set()
 
 
-async def test_a_reader_that_stalls_for_good_holds_nothing() -> None:
+async def test_a_reader_that_stalls_for_good_is_dropped_and_holds_nothing() -> None:
     feed, reader = Feed(), Reader()
     task = await opened(feed, reader, stall_seconds=0.05)
     reader.reads.clear()
     feed.queue.put_nowait(b"never read\n\n")
     await over(feed, task)
+    assert reader.dropped.is_set()
 
 
 async def test_a_cancelled_stream_lets_go_of_everything() -> None:

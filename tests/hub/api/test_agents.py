@@ -85,5 +85,7 @@ async def test_only_an_idle_agent_is_removed(hub: Hub) -> None:
     await hub.claimed(busy)
     assert (await hub.send("DELETE", f"/api/v1/agents/{agent['id']}")).status == 204
     assert (await hub.get(f"/agents/{agent['id']}")).status == 404
-    assert (await hub.send("DELETE", f"/api/v1/agents/{busy['id']}")).status in (404, 409)
+    refused = await hub.send("DELETE", f"/api/v1/agents/{busy['id']}")
+    assert (refused.status, refused.reason) == (409, "agent_holds_work")
+    assert (await hub.get("/tasks", key=agent["api_key"])).status == 401
     assert (await hub.get(f"/agents/{busy['id']}")).status == 200

@@ -260,3 +260,19 @@ async def test_a_batch_of_results_answers_each_in_its_place(hub: Hub) -> None:
     assert (one["data"]["output"], three["data"]["output"]) == ("0", "2")
     assert two["error"]["code"] in ("FORBIDDEN", "CONFLICT")
     assert (await hub.get(f"/tasks/{claimed[1]['id']}")).data["state"] == "in_progress"
+
+
+@pytest.mark.parametrize("wait", [0, 20])
+async def test_a_claim_with_a_replay_key_that_found_nothing_may_find_something_later(
+    hub: Hub, wait: int
+) -> None:
+    agent = await hub.agent(max_concurrent=5)
+    request = {"agent_id": agent["id"], "request_id": "c1"}
+    assert (await hub.post("/tasks/claim", request, key=agent["api_key"])).status == 204
+    made = (await hub.post("/tasks", {"title": "x"})).data
+    request = {**request, "wait_seconds": wait}
+    async with asyncio.timeout(5):
+        first = await hub.post("/tasks/claim", request, key=agent["api_key"])
+        again = await hub.post("/tasks/claim", request, key=agent["api_key"])
+    assert first.data["id"] == made["id"]
+    assert again.data["lease_id"] == first.data["lease_id"]
