@@ -44,6 +44,10 @@ def seconds(value: str) -> float:
     return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[match[2] or "s"]
 
 
+def pauses(value: str) -> tuple[float, ...]:
+    return tuple(seconds(item) for item in items(value))
+
+
 def days(value: str) -> int:
     if not value.isdecimal() or int(value) == 0:
         raise BadValue(f"must be a whole number of days, at least 1, not {value!r}")
@@ -105,6 +109,16 @@ def networks(value: str) -> tuple[str, ...]:
             ipaddress.ip_network(item)
         except ValueError:
             raise BadValue(f"must list addresses or networks; {item!r} is neither") from None
+    return items(value)
+
+
+def outbound(value: str) -> tuple[str, ...]:
+    from core.egress import Allowed  # loads the URL library, which most commands never need
+
+    try:
+        Allowed.parse(items(value))
+    except ValueError as wrong:
+        raise BadValue(f"cannot be used: {wrong}") from None
     return items(value)
 
 

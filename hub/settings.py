@@ -134,10 +134,18 @@ class Settings:
     outbound_allow: tuple[str, ...] = _setting(
         "Hosts, `host:port` or networks that the hub may call though they are private or plain http, "
         "separated by commas.",
-        parse=values.items,
+        parse=values.outbound,
         default=(),
         default_text="none",
         example="10.0.0.7,tools.internal:9000",
+    )
+    delivery_retries: tuple[float, ...] = _setting(
+        "How long to wait before each further try to notify a receiver that did not accept it; after the "
+        "last one the notification is given up.",
+        parse=values.pauses,
+        default=(5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0),
+        default_text="5s,30s,2m,10m,1h,6h",
+        example="5s,1m,10m",
     )
     allow_http: bool = _setting(
         "1 lets a hub that listens beyond loopback have a plain http public address.",
@@ -247,6 +255,15 @@ class Settings:
         """Where the secret is when no setting brings it: beside the database, else the working directory."""
         beside = self.database_path
         return (beside.parent if beside else Path.cwd()) / "crossdock.secret"
+
+    def sockets(self, port: int | None = None) -> Sequence[tuple[str, int]]:
+        """Where the hub listens, as addresses: it never calls itself there."""
+        host = self.host.strip("[]")
+        hosts = ["127.0.0.1", "::1"] if host == "localhost" else [host]
+        try:
+            return [(str(ipaddress.ip_address(one)), self.port if port is None else port) for one in hosts]
+        except ValueError:  # a name: every address that is this machine's counts
+            return [("0.0.0.0", port or self.port), ("::", port or self.port)]  # noqa: S104 - nothing listens
 
     @property
     def binds_loopback(self) -> bool:

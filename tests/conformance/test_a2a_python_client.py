@@ -14,7 +14,6 @@ from a2a.utils.errors import (
     A2AError,
     ContentTypeNotSupportedError,
     InvalidParamsError,
-    PushNotificationNotSupportedError,
     TaskNotCancelableError,
     TaskNotFoundError,
     UnsupportedOperationError,
@@ -251,9 +250,26 @@ async def test_errors_are_the_official_ones(peer: Peer) -> None:
         await peer.polling.list_tasks(pb.ListTasksRequest(page_size=500))
     with pytest.raises(InvalidParamsError):
         await peer.polling.list_tasks(pb.ListTasksRequest(page_token="nonsense"))
-    config = pb.TaskPushNotificationConfig(task_id=done.id, url="https://example.com/hook")
-    with pytest.raises(PushNotificationNotSupportedError):
+    config = pb.TaskPushNotificationConfig(task_id=done.id, url="https://10.0.0.1/hook")
+    with pytest.raises(InvalidParamsError):
         await peer.polling.create_task_push_notification_config(config)
+
+
+async def test_push_configurations_are_kept_read_listed_and_deleted(peer: Peer) -> None:
+    task = (await peer.send("wait", at_once=True)).task
+    wanted = pb.TaskPushNotificationConfig(task_id=task.id, id="one", url="https://93.184.216.34/hook")
+    wanted.authentication.scheme, wanted.authentication.credentials = "Bearer", "secret"
+    made = await peer.polling.create_task_push_notification_config(wanted)
+    assert (made.id, made.task_id, made.url) == ("one", task.id, wanted.url)
+    one = pb.GetTaskPushNotificationConfigRequest(task_id=task.id, id="one")
+    assert await peer.polling.get_task_push_notification_config(one) == made
+    every = pb.ListTaskPushNotificationConfigsRequest(task_id=task.id)
+    assert list((await peer.polling.list_task_push_notification_configs(every)).configs) == [made]
+    gone = pb.DeleteTaskPushNotificationConfigRequest(task_id=task.id, id="one")
+    await peer.polling.delete_task_push_notification_config(gone)
+    with pytest.raises(TaskNotFoundError):
+        await peer.polling.get_task_push_notification_config(one)
+    await peer.polling.cancel_task(pb.CancelTaskRequest(id=task.id))
 
 
 async def test_a_mismatch_of_task_and_context_is_refused(peer: Peer) -> None:
