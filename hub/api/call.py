@@ -111,10 +111,12 @@ class Call:
         """
         return await self.platform.read(self.caller, query, argument)
 
-    def keyed(self, suffix: str) -> Caller:
-        """The caller for one item of a batch: its replay key, if there is one, made the item's own."""
+    def keyed(self, place: str, own: str | None = None) -> Caller:
+        """The caller for one item of a batch: with the item's own replay key, or one made of the batch's."""
         key = self.caller.replay_key
-        return self.caller if key is None else replace(self.caller, replay_key=f"{key}#{suffix}")
+        if own is None and key is not None:
+            own = f"{key}#{place}"
+        return self.caller if own is None else replace(self.caller, replay_key=own)
 
     def without_key(self) -> Caller:
         """The caller, for what is repeatable by nature and better not remembered."""

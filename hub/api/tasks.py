@@ -207,9 +207,9 @@ async def update_task(call: Call, body: v1.TaskPatch) -> Reply:
 async def create_tasks(call: Call, body: v1_execution.TaskBatch) -> Reply:
     """Each is accepted or refused by itself, and answered in its place. With a replay key, once."""
 
-    async def one(position: int, fields: v1.TaskFields) -> tuple[Any, bool]:
-        caller = call.keyed(str(position))
-        command = command_of(fields, caller.replay_key)
+    async def one(position: int, fields: v1.TaskCreate) -> tuple[Any, bool]:
+        caller = call.keyed(str(position), fields.request_id)
+        command = command_of(fields, fields.request_id)
         try:
             made = await call.platform.write_once(caller, submit.submit, command)
         except HubError as error:

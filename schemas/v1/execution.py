@@ -20,7 +20,7 @@ from schemas.v1.fields import (
     Wait,
     answer,
 )
-from schemas.v1.tasks import Task, TaskFields
+from schemas.v1.tasks import Task, TaskCreate
 
 _Seconds = Annotated[int, Field(ge=5, le=3600)]
 
@@ -134,7 +134,8 @@ class RefuseRequest(Replayable):
 class TaskBatch(Replayable):
     """Up to a thousand new tasks. Each is accepted or refused by itself."""
 
-    tasks: Annotated[list[TaskFields], Field(min_length=1, max_length=1000)]
+    tasks: Annotated[list[TaskCreate], Field(min_length=1, max_length=1000)]
+    """Each as in a single create; one may bring a `request_id` of its own."""
 
 
 class Completion(Body):

@@ -259,6 +259,16 @@ async def test_a_repeated_batch_makes_nothing_new(hub: Hub) -> None:
     assert (await hub.get("/tasks")).json["meta"]["total"] == 50
 
 
+async def test_an_item_of_a_batch_may_bring_its_own_replay_key(hub: Hub) -> None:
+    first = (await hub.post("/tasks", {"title": "one", "request_id": "k1"})).data
+    batch = {"tasks": [{"title": "one", "request_id": "k1"}, {"title": "other", "request_id": "k1"}]}
+    same, other = (await hub.post("/tasks/batch", batch)).data
+    assert same["data"] == first
+    assert other["error"]["details"]["reason_code"] == "request_id_reused"
+    unnamed = (await hub.post("/tasks/batch", {"tasks": [{"title": "two"}], "request_id": "b1"})).data
+    assert unnamed[0]["data"]["request_id"] is None
+
+
 async def test_a_batch_has_1_to_1000_tasks(hub: Hub) -> None:
     assert (await hub.post("/tasks/batch", {"tasks": []})).status == 422
     assert (await hub.post("/tasks/batch", {"tasks": [{"title": "x"}] * 1001})).status == 422
