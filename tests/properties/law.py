@@ -200,9 +200,11 @@ def _replay(task: Record, state: TaskState, mine: Mapping[str, Sequence[Record]]
 
 def _messages(task: Record, state: TaskState, mine: Mapping[str, Sequence[Record]]) -> Iterator[str]:
     told = {e["version"] for e in mine["event"] if e["kind"] in ("task.message_sent", "task.created")}
-    for message in mine["message"]:
-        if message["n"] not in told:
-            yield f"message {message['n']} has no event"
+    kept = {message["n"] for message in mine["message"]}
+    for n in sorted(kept - told):
+        yield f"message {n} has no event"
+    for n in sorted({e["version"] for e in mine["event"] if e["kind"] == "task.message_sent"} - kept):
+        yield f"the message of event {n} is not there"
 
 
 def verdict(offended: Iterable[str]) -> str:

@@ -1,0 +1,62 @@
+"""`make crash`: thirty times SIGKILL under load on each database, and the counts."""
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tests.crash.run import Report, postgres_database, run
+
+
+def main() -> int:
+    """Run on SQLite, and on PostgreSQL where it is given; 1 when anything was lost."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--kills", type=int, default=30, help="on each database (30)")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(1_000_000), help="of the clients' choices"
+    )
+    parser.add_argument(
+        "--postgres",
+        metavar="URL",
+        default=os.environ.get("CROSSDOCK_TEST_POSTGRES_URL"),
+        help="a PostgreSQL server; a database is made there and dropped (CROSSDOCK_TEST_POSTGRES_URL)",
+    )
+    options = parser.parse_args()
+    return asyncio.run(_all(options.kills, options.seed, options.postgres))
+
+
+async def _all(kills: int, seed: int, postgres: str | None) -> int:
+    print(f"{kills} kills on each database, seed {seed}", file=sys.stderr)
+    reports = []
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossdock-crash-")))
+        urls = [f"sqlite:///{directory}/hub.db"]
+        if postgres is None:
+            print("no PostgreSQL: set CROSSDOCK_TEST_POSTGRES_URL or say --postgres URL", file=sys.stderr)
+        else:
+            urls.append(await stack.enter_async_context(postgres_database(postgres)))
+        for url in urls:
+            report = await run(directory, url, kills=kills, seed=seed)
+            reports.append(report)
+            print(f"{report.database}: {report.seconds:.0f} s, {len(report.faults)} faults", file=sys.stderr)
+    _show(reports)
+    return 1 if any(report.faults for report in reports) else 0
+
+
+def _show(reports: list[Report]) -> None:
+    columns = [report.counts() for report in reports]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    print(f"{'':26}" + "".join(f"{report.database:>12}" for report in reports))
+    for name in names:
+        print(f"{name:26}" + "".join(f"{column.get(name, 0):>12,}" for column in columns))
+    for report in reports:
+        for fault in report.faults[:50]:
+            print(f"{report.database}: {fault}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
