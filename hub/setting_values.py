@@ -48,12 +48,6 @@ def pauses(value: str) -> tuple[float, ...]:
     return tuple(seconds(item) for item in items(value))
 
 
-def days(value: str) -> int:
-    if not value.isdecimal() or int(value) == 0:
-        raise BadValue(f"must be a whole number of days, at least 1, not {value!r}")
-    return int(value)
-
-
 def level(value: str) -> str:
     if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise BadValue(f"must be debug, info, warning or error, not {value!r}")

@@ -184,12 +184,6 @@ class Settings:
         default_text="as long as the caller does",
         example="60",
     )
-    retention_days: int | None = _setting(
-        "Finished tasks and their events are removed after so many days.",
-        parse=values.days,
-        default_text="kept for ever",
-        example="30",
-    )
     url: str | None = _setting(
         "For the programs that call a hub (`crossdock worker`, the client): where it is.",
         parse=values.web_address,

@@ -218,7 +218,7 @@ def _to_paste(url: str, key: str) -> list[str]:
         f"  curl -sN '{url}/api/v1/events/stream?after=0' {headers}",
         "",
         "  # your own command as another agent",
-        f"  {_command()} worker --exec 'jq -r .input.text | tr a-z A-Z'",
+        f"  {_command()} worker --exec 'jq -r .input.text|ascii_upcase'",
     ]
 
 

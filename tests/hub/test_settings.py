@@ -52,7 +52,6 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "CROSSDOCK_LOG_LEVEL": "debug",
         "CROSSDOCK_LOG_FORMAT": "json",
         "CROSSDOCK_A2A_BLOCKING_SECONDS": "2m",
-        "CROSSDOCK_RETENTION_DAYS": "30",
         "CROSSDOCK_URL": "https://hub.example.com",
         "CROSSDOCK_API_KEY": "k",
     }
@@ -76,7 +75,6 @@ def test_every_setting_is_read_from_its_variable() -> None:
         log_level="DEBUG",
         log_format="json",
         a2a_blocking_seconds=120.0,
-        retention_days=30,
         url="https://hub.example.com",
         api_key="k",
     )
@@ -102,7 +100,6 @@ def test_every_setting_is_read_from_its_variable() -> None:
         ("CROSSDOCK_DRAIN_SECONDS", "-5"),
         ("CROSSDOCK_LOG_LEVEL", "loud"),
         ("CROSSDOCK_LOG_FORMAT", "xml"),
-        ("CROSSDOCK_RETENTION_DAYS", "0"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_key_and_a_value_that_works(variable: str, value: str) -> None:
