@@ -1,8 +1,10 @@
 """The documentation says what is so: settings, commands, targets, links, diagrams, and code that runs."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,21 +86,39 @@ def test_the_readme_is_short_enough_to_read() -> None:
     assert len(README.splitlines()) <= 250
 
 
-@pytest.mark.parametrize("block", RUN.findall(README), ids=lambda block: block.splitlines()[0][:40])
-def test_readme_code_that_is_marked_to_run_runs(block: str, tmp_path: Path) -> None:
-    lines = re.sub(r"^\$ ", "", block, flags=re.MULTILINE)
-    script = lines.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="what README.md shows calls curl")
+def test_what_the_readme_tells_a_newcomer_to_type_runs_as_written(tmp_path: Path) -> None:
+    """Its marked blocks, one after the other in one shell, beside `serve --demo`."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_")}
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
+    serve = [sys.executable, "-P", "-m", "hub", "serve", "--demo", "--port", "0", "--json"]
+    script = "\n".join(
+        re.sub(r"^\$ ", "", block, flags=re.MULTILINE) + "\necho" for block in RUN.findall(README)
     )
-    assert ran.returncode == 0, ran.stderr
+    with subprocess.Popen(serve, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as hub:
+        try:
+            assert hub.stdout is not None
+            url = json.loads(hub.stdout.readline())["url"]
+            script = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+            script = script.replace("http://127.0.0.1:8080", url).replace(
+                "curl -s ", "curl -sS --fail-with-body "
+            )
+            ran = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script],
+                cwd=tmp_path,
+                env={**environ, "CROSSDOCK_URL": url},
+                capture_output=True,
+                text=True,
+                timeout=40,
+                check=False,
+            )
+        finally:
+            hub.terminate()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    asked, created, events, *doctor = ran.stdout.splitlines()
+    assert json.loads(asked)["result"]["task"]["artifacts"][0]["parts"] == [{"text": "Hello."}]
+    assert json.loads(created)["data"]["title"] == "say hello"
+    assert len(json.loads(events)["data"]) > 3
+    assert any(line.startswith("ok\thub") for line in doctor)
 
 
 def _compose() -> Any:
