@@ -16,7 +16,9 @@ START_SECONDS = 30.0
 class HubProcess:
     """Starts, is killed, starts again."""
 
-    def __init__(self, directory: Path, database_url: str) -> None:
+    def __init__(self, directory: Path, database_url: str, *, core: int | None = None) -> None:
+        """With `core` it stays on that one of the machine's cores."""
+        self._core = core
         self.database_url = database_url
         self.log = directory / "hub.log"
         with socket.socket() as probe:
@@ -51,6 +53,9 @@ class HubProcess:
                 stdout=log,
                 stderr=log,
             )
+        if self._core is not None:
+            # Before it has threads of its own: they inherit it.
+            os.sched_setaffinity(self._process.pid, {self._core})
         async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as session:
             while not await self._ready(session):
                 if self._process.returncode is not None:

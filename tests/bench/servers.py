@@ -1,0 +1,182 @@
+"""The servers under test, each on the machine's first core; the programs that load them, on the second."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+
+from tests.bench.load import TEXT, send_message
+from tests.crash.hub_process import ADMIN_KEY, ROOT, HubProcess
+
+CONNECTIONS = 16
+PEOPLE = 4
+"""Submitters: the hub limits how often each of them may call."""
+
+
+@dataclass
+class Server:
+    """Something that speaks A2A over JSON-RPC."""
+
+    name: str
+    url: str
+    path: str
+    keys: Sequence[str] = ()
+
+    async def tasks(self, each: int) -> list[list[str]]:
+        """Ids of some tasks of each key's principal."""
+        found = []
+        async with aiohttp.ClientSession() as session:
+            for key in self.keys or [""]:
+                headers = {"Content-Type": "application/json", "A2A-Version": "1.0"}
+                headers |= {"Authorization": f"Bearer {key}"} if key else {}
+                ids = []
+                for _ in range(each):
+                    body = send_message(TEXT, uuid4().hex, blocking=False)
+                    async with session.post(self.url + self.path, data=body, headers=headers) as answer:
+                        ids.append((await answer.json())["result"]["task"]["id"])
+                found.append(ids)
+        return found
+
+    async def load(self, script: str, seconds: float, **spec: Any) -> dict[str, Any]:
+        """Run the load generator once."""
+        whole = {
+            "script": script,
+            "seconds": seconds,
+            "url": self.url,
+            "path": self.path,
+            "keys": list(self.keys),
+            "connections": CONNECTIONS,
+            "run": uuid4().hex[:8],
+            **spec,
+        }
+        return await program("load", whole)
+
+
+@dataclass
+class Hub(Server):
+    """A hub, with sixteen agents whose work the benchmark does."""
+
+    agents: Sequence[tuple[str, str]] = ()
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """One call of its REST API, as an operator."""
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, self.url + path, json=body, headers=headers) as answer,
+        ):
+            told = await answer.json()
+            assert answer.status < 300, told
+            return told["data"]
+
+    async def cycles(self, seconds: float) -> dict[str, Any]:
+        """Claim, start and complete, as often as it goes. Enough work is put there before."""
+        await self.fill(int(2_500 * seconds))
+        agent_keys = {"keys": [key for _, key in self.agents], "agents": [agent for agent, _ in self.agents]}
+        return await self.load("cycle", seconds, **agent_keys)
+
+    async def fill(self, wanted: int) -> None:
+        """Make at least so many tasks ready."""
+        there = (await self.ask("GET", "/api/v1/tasks/queue-depth"))["ready"]
+        for _ in range(there, wanted, 1_000):
+            await self.ask("POST", "/api/v1/tasks/batch", {"tasks": [{"title": "bench"}] * 1_000})
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[None]:
+        """An external worker with sixteen slots, while the block runs."""
+        slots = [f"{agent}:{key}" for agent, key in self.agents]
+        process = await _spawn("worker", self.url, *slots)
+        try:
+            await asyncio.sleep(0.7)  # until all its claims wait
+            yield
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def latency(self, samples: int) -> dict[str, Any]:
+        """From submit to claim, with one worker that waits."""
+        agent, agent_key = self.agents[0]
+        spec = {"url": self.url, "key": self.keys[0], "agent": agent, "agent_key": agent_key}
+        return await program("latency", {**spec, "samples": samples})
+
+
+def core(n: int) -> int:
+    """The n-th core that this process may use."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[n % len(cores)]
+
+
+async def _spawn(name: str, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-P", "-m", f"tests.bench.{name}", *arguments),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+async def program(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one of the benchmark's programs; the JSON that it prints."""
+    process = await _spawn(name, json.dumps(spec))
+    output, _ = await process.communicate()
+    assert process.returncode == 0, f"{name} ended with {process.returncode}"
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+@asynccontextmanager
+async def hub(name: str, directory: Path, url: str) -> AsyncIterator[Hub]:
+    """A hub on an empty database."""
+    directory.mkdir()  # noqa: ASYNC240
+    process = HubProcess(directory, url, core=core(0))
+    await process.start()
+    try:
+        served = Hub(name, process.url, "/a2a")
+        owners = [{"scope": "agent", "owner_type": "user", "owner_id": f"user{n}"} for n in range(PEOPLE)]
+        served.keys = [(await served.ask("POST", "/api/v1/api-keys", owner))["api_key"] for owner in owners]
+        made = [
+            await served.ask("POST", "/api/v1/agents/register", {"name": f"a{n}"}) for n in range(CONNECTIONS)
+        ]
+        served.agents = [(agent["id"], agent["api_key"]) for agent in made]
+        yield served
+    finally:
+        await process.kill()
+
+
+@asynccontextmanager
+async def reference(name: str, store: str) -> AsyncIterator[Server]:
+    """The SDK's server on `memory` or on a SQLite file."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = await _spawn("reference", store, str(port))
+    try:
+        await _listening(port)
+        yield Server(name, f"http://127.0.0.1:{port}", "/")
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def _listening(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
