@@ -20,7 +20,7 @@ from core.store.engine import Call
 KEY_FIELDS = ("task_id", "agent_id", "parent_id")
 """Fields of an argument that name what a call is about."""
 SHARE = 16
-"""What a lane takes before it leaves some to the lanes that are free: so large a batch pays for its commit."""
+"""What a lane takes before it leaves some to free lanes: so large a batch pays for its commit."""
 
 
 @dataclass(slots=True, eq=False)
