@@ -34,6 +34,7 @@ def record(
 
 def tell(tx: Tx, row: Row, kind: str, data: Mapping[str, Any], *, version: int | None = None) -> None:
     """Write one event of a task, with the links by which it is found."""
+    links = {"workspace_id": row.workspace_id, "work_item_id": row.work_item_id, "stage_name": row.stage_name}
     tx.event(
         kind,
         entity_type="task",
@@ -43,5 +44,5 @@ def tell(tx: Tx, row: Row, kind: str, data: Mapping[str, Any], *, version: int |
         workflow_id=row.workflow_id,
         context_id=row.context_id,
         submitter_id=row.submitter_id,
-        data=dict(data),
+        data={**data, **{name: str(value) for name, value in links.items() if value is not None}},
     )

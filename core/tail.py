@@ -25,10 +25,11 @@ from core.store.tx import EVENTS, Tx
 
 BACKSTOP = 1.0
 """Seconds after which the log is read again, whatever the hints say."""
-PAGE = 1000
+PAGE = 256
 BUFFERED = 256
-"""Events that a subscription holds for a reader that is behind."""
+"""Events that a reader may be behind when the next page comes."""
 BUFFERED_BYTES = 1024 * 1024
+"""The same in bytes of what happened."""
 
 
 class SlowReader(TooMany):
@@ -122,6 +123,8 @@ class Subscription:
         self.since = 0
         """Everything after this position arrives."""
         self._buffer: deque[Event] = deque()
+        self._bytes = 0
+        self._page = 0
         self._woken = asyncio.Event()
         self._cut: HubError | None = None
 
@@ -140,19 +143,27 @@ class Subscription:
         if self._buffer:
             batch = list(self._buffer)
             self._buffer.clear()
+            self._bytes = 0
             return batch
         if self._cut is not None:
             raise self._cut
         return []
 
-    def push(self, event: Event) -> None:
-        """Hand over one event, unless the reader does not want it."""
+    def push(self, event: Event, page: int) -> None:
+        """Hand over one event of a page, unless the reader does not want it.
+
+        A page comes at once, and its reader had no chance to run; so what counts is how far behind it was
+        when the page came.
+        """
         if self._cut is not None or (self.wanted is not None and not self.wanted(event)):
             return
-        if len(self._buffer) >= BUFFERED * 4:
-            self.cut(SlowReader("you read too slowly; reconnect with your cursor", retry_after=1))
-            return
+        if page != self._page:
+            self._page = page
+            if len(self._buffer) >= BUFFERED or self._bytes >= BUFFERED_BYTES:
+                self.cut(SlowReader("you read too slowly; reconnect with your cursor", retry_after=1))
+                return
         self._buffer.append(event)
+        self._bytes += event.size
         self._woken.set()
 
     def cut(self, error: HubError) -> None:
@@ -172,7 +183,7 @@ class Subscription:
 
 
 _AFTER = Statement(
-    sa.select(t.event)
+    sa.select(*t.event.c, sa.func.length(sa.cast(t.event.c.data, sa.Text())).label("size"))
     .where(t.event.c.pos > sa.bindparam("p_pos", type_=sa.BigInteger()))
     .order_by(t.event.c.pos)
     .limit(sa.literal_column(str(PAGE)))
@@ -198,6 +209,7 @@ class Tail:
         self._by_task: dict[UUID, set[Subscription]] = {}
         self._all: set[Subscription] = set()
         self._head = 0
+        self._page = 0
         self._wanted = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._log = logging.getLogger("crossdock.tail")
@@ -252,8 +264,10 @@ class Tail:
             await self._wanted.wait()
             with self._store.hints.listen([EVENTS]) as woken:
                 try:
-                    while await self._advance():
-                        pass
+                    more = await self._advance()
+                    while more:
+                        await asyncio.sleep(0)  # the readers' turn: a page may be read without a pause
+                        more = await self._advance()
                 except HubError as error:  # the database is away; subscribers wait, nothing is lost
                     self._log.warning("the log cannot be read: %s", error.message)
                 await woken.wait(BACKSTOP)
@@ -263,13 +277,14 @@ class Tail:
         if not self.subscribers:
             return False
         rows = await self._store.read(Call(_EVERYWHERE, _read_after, self._head))
+        self._page += 1
         for row in rows:
             if row.pos <= self._head:
                 continue
             self._head = row.pos
             listeners = self._by_task.get(row.task_id) if row.task_id is not None else None
             if listeners or self._all:
-                event = Event(row)
+                event = Event(row, row.size)
                 for subscription in [*(listeners or ()), *self._all]:
-                    subscription.push(event)
+                    subscription.push(event, self._page)
         return len(rows) == PAGE

@@ -17,7 +17,7 @@ from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.store.types import Id, Json
-from core.tasks.messages import say
+from core.tasks.messages import keep, say
 from core.tasks.policy import checked
 from core.tasks.release import release
 from core.tasks.report import arm_timeout
@@ -111,6 +111,9 @@ async def request_input(tx: Tx, command: RequestInput) -> InputAsked:
     input_id = tx.new_id()
     row = await _wait(tx, command, input_id)
     tx.add(_SUPERSEDE, p_task_id=row.id, p_attempt=row.attempt)
+    # The question stays in the history: who resumes reads it before the answer.
+    about = {"input_id": str(input_id), "kind": command.kind.value}
+    keep(tx, row, role="agent", parts=command.parts, message_id=str(input_id), metadata=about)
     asked = InputRequest(
         id=input_id,
         task_id=row.id,

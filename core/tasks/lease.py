@@ -28,6 +28,8 @@ class RenewLease:
     task_id: UUID
     lease_id: UUID
     extend_seconds: int | None = None
+    known_state: TaskState | None = None
+    """The state that the executor believes in: a waiting renewal answers at once when it is another."""
 
 
 _READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
@@ -75,7 +77,7 @@ async def renew_waiting(
     deadline = platform.monotonic() + wait_seconds
     with platform.hints.listen([f"task:{command.task_id}"]) as woken:
         first = await platform.write(caller, renew, command)
-        while not first.cancel_requested:
+        while not first.cancel_requested and command.known_state in (None, first.state):
             left = deadline - platform.monotonic()
             if left <= 0:
                 return first

@@ -91,7 +91,7 @@ async def add_message(tx: Tx, command: AddMessage) -> Message:
     )
 
 
-def say(
+def keep(
     tx: Tx,
     row: Row,
     *,
@@ -101,7 +101,7 @@ def say(
     metadata: Mapping[str, Any] | None = None,
     final: bool = False,
 ) -> Message:
-    """Write a message, and its event, at the version that the caller has just taken for it."""
+    """Write a message into the history at the task's present version, whose event says it already."""
     message = Message(
         task_id=row.id,
         n=row.version,
@@ -126,6 +126,21 @@ def say(
         sender_id=message.sender_id,
         at=message.at,
     )
+    return message
+
+
+def say(
+    tx: Tx,
+    row: Row,
+    *,
+    role: str,
+    parts: Sequence[Part],
+    message_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    final: bool = False,
+) -> Message:
+    """Write a message, and its event, at the version that the caller has just taken for it."""
+    message = keep(tx, row, role=role, parts=parts, message_id=message_id, metadata=metadata, final=final)
     tell(
         tx,
         row,

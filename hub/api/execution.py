@@ -116,7 +116,7 @@ async def start_task(call: Call, body: v1.StartRequest) -> Reply:
 )
 async def renew_lease(call: Call, body: v1.LeaseRequest) -> Reply:
     """With `wait_seconds` it answers early when the task is cancelled, answered or lost."""
-    command = lease.RenewLease(call.id, body.lease_id, body.extend_seconds)
+    command = lease.RenewLease(call.id, body.lease_id, body.extend_seconds, body.known_state)
     # Renewing is repeatable by nature: a remembered answer would tell an end that has passed.
     caller = call.without_key()
     if body.wait_seconds:

@@ -16,6 +16,7 @@ from schemas.v1.fields import (
     Remark,
     Replayable,
     State,
+    StateFilter,
     Tags,
     Wait,
     answer,
@@ -64,6 +65,8 @@ class LeaseRequest(Body):
     """Default: as long as the claim asked for."""
     wait_seconds: Wait = 0
     """Answer late, and at once when the task is cancelled, answered or lost."""
+    known_state: StateFilter | None = None
+    """The state that you believe in: when it is another already, the answer does not wait."""
     request_id: Name | None = None
     """Accepted like everywhere; renewing twice is harmless."""
 

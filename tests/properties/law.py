@@ -199,7 +199,11 @@ def _replay(task: Record, state: TaskState, mine: Mapping[str, Sequence[Record]]
 
 
 def _messages(task: Record, state: TaskState, mine: Mapping[str, Sequence[Record]]) -> Iterator[str]:
-    told = {e["version"] for e in mine["event"] if e["kind"] in ("task.message_sent", "task.created")}
+    told = {
+        e["version"]
+        for e in mine["event"]
+        if e["kind"] in ("task.message_sent", "task.created") or "input_id" in e["data"]
+    }
     kept = {message["n"] for message in mine["message"]}
     for n in sorted(kept - told):
         yield f"message {n} has no event"

@@ -22,7 +22,10 @@ async def test_a_question_parks_the_task_and_its_answer_queues_it_again(stage: S
     assert await stage.outcomes(task.id) == ["parked"]
     answered = await stage.answer(task.id)
     assert answered.state is TaskState.READY
-    assert [m.parts for m in (await view(stage, task.id)).messages] == [[{"text": "this"}]]
+    assert [m.parts for m in (await view(stage, task.id)).messages] == [
+        [{"text": "which?"}],
+        [{"text": "this"}],
+    ]
 
 
 async def test_an_answered_task_is_kept_a_while_for_the_agent_that_asked(stage: Stage) -> None:
