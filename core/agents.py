@@ -75,7 +75,7 @@ class Agent:
             row.routing_tags,
             row.tools,
             row.worker_id,
-            AgentStatus(row.status),
+            _status(row),
             row.leases,
             row.max_concurrent,
             row.heartbeat_interval_seconds,
@@ -85,6 +85,13 @@ class Agent:
             row.created_at,
             row.updated_at,
         )
+
+
+def _status(row: Row) -> AgentStatus:
+    """Busy is whoever holds work and was heard of; the rest is stored."""
+    stored = AgentStatus(row.status)
+    resting = stored in (AgentStatus.ACTIVE, AgentStatus.IDLE)
+    return AgentStatus.BUSY if resting and row.leases else stored
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,11 @@ class Presence:
 
 _INSERT = Statement(sa.insert(t.agent))
 _P_AGENT = sa.bindparam("p_agent_id", type_=Id())
-_ONE = Statement(sa.select(t.agent).where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent)))
+_LEASES = sa.select(sa.func.count()).where(t.lease.c.agent_id == t.agent.c.id).scalar_subquery()
+_COLUMNS = (*t.agent.c, _LEASES.label("leases"))
+"""An agent with the count of its live leases: counted, since a count of its own would be one more lock."""
+_ONE = Statement(sa.select(*_COLUMNS).where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent)))
 _ALIVE = sa.case(
-    (t.agent.c.leases > 0, "busy"),
     (
         t.agent.c.status.in_([sa.literal_column(f"'{s}'") for s in ("degraded", "inactive", "offline")]),
         "active",
@@ -124,7 +133,7 @@ _HEARD = Statement(
     sa.update(t.agent)
     .where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent))
     .values(last_seen_at=P_NOW, status=_ALIVE)
-    .returning(*t.agent.c)
+    .returning(*_COLUMNS)
 )
 _HEARD_ANYWHERE = Statement(
     sa.update(t.agent)
@@ -132,7 +141,7 @@ _HEARD_ANYWHERE = Statement(
     .values(last_seen_at=P_NOW, status=_ALIVE)
 )
 _DELETE = Statement(
-    sa.delete(t.agent).where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent), t.agent.c.leases == 0)
+    sa.delete(t.agent).where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent), _LEASES == 0)
 )
 
 
@@ -172,7 +181,8 @@ async def register(tx: Tx, command: RegisterAgent) -> Agent:
         created_at=tx.now,
         updated_at=tx.now,
     )
-    columns = {name: getattr(agent, name) for name in agent.__dataclass_fields__ if name != "metadata"}
+    derived = ("metadata", "leases")
+    columns = {name: getattr(agent, name) for name in agent.__dataclass_fields__ if name not in derived}
     columns |= {
         "attributes": agent.metadata,
         "protocol": agent.protocol.value,
@@ -227,7 +237,7 @@ async def list_agents(tx: Tx, query: ListAgents) -> Page[Agent]:
     wanted = access.within_tenant(t.agent)
     total = await tx.one(sa.select(sa.func.count().label("n")).select_from(t.agent).where(wanted))
     rows = await tx.all(
-        sa.select(t.agent)
+        sa.select(*_COLUMNS)
         .where(wanted)
         .order_by(t.agent.c.id.desc())
         .limit(query.per_page)
@@ -249,7 +259,7 @@ async def remove_agent(tx: Tx, command: AgentId) -> None:
 def _silence() -> list[Statement]:
     """`weaken`, `lapse`, `lose`: an agent's status by how long it has been silent, in that order."""
     limits = {
-        AgentStatus.DEGRADED: (("active", "idle", "busy"), "p_one"),
+        AgentStatus.DEGRADED: (("active", "idle"), "p_one"),
         AgentStatus.INACTIVE: (("degraded",), "p_two"),
         AgentStatus.OFFLINE: (("inactive",), "p_lost"),
     }
@@ -262,7 +272,7 @@ def _silence() -> list[Statement]:
                 t.agent.c.last_seen_at < sa.bindparam(limit, type_=Instant()),
             )
             .values(status=sa.literal(target.value))
-            .returning(*t.agent.c)
+            .returning(*_COLUMNS)
         )
         for target, (sources, limit) in limits.items()
     ]

@@ -120,16 +120,6 @@ _END_ATTEMPT = Statement(
     .where(t.attempt.c.task_id == P_TASK, t.attempt.c.ended_at.is_(None))
     .values(ended_at=P_NOW, outcome=_OUTCOME, error=sa.bindparam("p_error", type_=t.attempt.c.error.type))
 )
-_REST_AGENT = Statement(
-    sa.update(t.agent)
-    .where(t.agent.c.id == sa.select(t.lease.c.agent_id).where(t.lease.c.task_id == P_TASK).scalar_subquery())
-    .values(
-        leases=t.agent.c.leases - 1,
-        status=sa.case(
-            (sa.and_(t.agent.c.leases == 1, t.agent.c.status == "busy"), "idle"), else_=t.agent.c.status
-        ),
-    )
-)
 _DROP_LEASE = Statement(sa.delete(t.lease).where(t.lease.c.task_id == P_TASK))
 _CLOSE_INPUTS = Statement(
     sa.update(t.input_request)
@@ -319,7 +309,6 @@ async def _read(tx: Tx, who: Who, task_id: UUID) -> Row:
 def end_attempt(tx: Tx, row: Row, outcome: AttemptOutcome, error: Mapping[str, Any] | None = None) -> None:
     """End the live attempt of a task, if there is one, and free its agent's place."""
     tx.add(_END_ATTEMPT, p_task_id=row.id, p_now=tx.now, p_outcome=outcome.value, p_error=error)
-    tx.add(_REST_AGENT, p_task_id=row.id)
     tx.add(_DROP_LEASE, p_task_id=row.id)
     if row.has_approvals:
         # An answer for a dead attempt would go nowhere: its questions about permission end with it.

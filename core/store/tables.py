@@ -104,7 +104,6 @@ class AgentRow(SQLModel, table=True):
     worker_id: UUID | None = Field(default=None, sa_type=Id)
     registered_by: UUID = Field(sa_type=Id)
     status: str
-    leases: int = 0
     max_concurrent: int = 1
     heartbeat_interval_seconds: int = 60
     last_seen_at: datetime = Field(sa_type=Instant)
@@ -263,7 +262,7 @@ class LeaseRow(SQLModel, table=True):
     """The live leases. Apart from the task, and with no index on `until`, so that renewals stay cheap."""
 
     __tablename__ = "lease"
-    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+    __table_args__ = (sa.Index("lease_agent", "agent_id"), {"postgresql_with": {"fillfactor": 50}})
     task_id: UUID = Field(primary_key=True, sa_type=Id)
     lease_id: UUID = Field(sa_type=Id)
     tenant_id: UUID = Field(sa_type=Id)

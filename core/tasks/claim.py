@@ -23,6 +23,7 @@ from core.journal import record
 from core.lifecycle import Who, move, touched
 from core.platform import Platform
 from core.store import tables as t
+from core.store.engine import in_step
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.store.types import Id
@@ -59,8 +60,7 @@ _TAKE_AGENT = Statement(
     sa.update(t.agent)
     .where(t.agent.c.id == P_AGENT)
     .values(
-        leases=t.agent.c.leases + sa.bindparam("p_count", type_=sa.Integer()),
-        status=sa.literal("busy"),
+        status=sa.literal("idle"),  # what it is once its leases have ended; with one it is busy
         last_claim_at=P_NOW,
         last_seen_at=P_NOW,
     )
@@ -83,6 +83,8 @@ _MESSAGES = Statement(
     .where(t.message.c.task_id == sa.bindparam("p_task_id", type_=Id()))
     .order_by(t.message.c.n)
 )
+_LEASES = sa.select(sa.func.count()).where(t.lease.c.agent_id == P_AGENT).scalar_subquery()
+_COUNT = Statement(sa.select(_LEASES.label("n")))
 _WIDEST = 64
 """Routes that one statement looks at."""
 _DEPTH = 64
@@ -90,7 +92,15 @@ _DEPTH = 64
 
 
 def _claim_statement(routes: int, of_workflow: bool) -> Statement:
-    """Take the head of `routes` routes. On PostgreSQL rows that others are taking are passed over."""
+    """Take the head of `routes` routes, if the agent has a place.
+
+    On PostgreSQL rows that others are taking are passed over; on SQLite there is one writer, and the first
+    candidate is the one.
+    """
+    return Statement(lambda dialect: _take_head(routes, of_workflow, 1 if dialect == "sqlite" else _DEPTH))
+
+
+def _take_head(routes: int, of_workflow: bool, depth: int) -> sa.Executable:
     task, c = t.task, t.task.c
     arms = []
     for n in range(routes):
@@ -100,7 +110,7 @@ def _claim_statement(routes: int, of_workflow: bool) -> Statement:
         )
         if of_workflow:
             arm = arm.where(c.workflow_id == sa.bindparam("p_workflow_id", type_=Id()))
-        arms.append(arm.order_by(c.rank, c.id).limit(sa.literal_column(str(_DEPTH))))
+        arms.append(arm.order_by(c.rank, c.id).limit(sa.literal_column(str(depth))))
     if routes == 1:
         candidates = arms[0].subquery("candidate")
     else:
@@ -130,12 +140,15 @@ def _claim_statement(routes: int, of_workflow: bool) -> Statement:
         "claimed_at": P_NOW,
         "preferred_until": None,
     }
-    return Statement(sa.update(task).where(c.id == chosen).values(values).returning(*c))
+    # Counted in this statement, whose view of the leases is newer than the lock on the agent.
+    has_place = sa.bindparam("p_places", type_=sa.Integer()) > _LEASES
+    return sa.update(task).where(c.id == chosen, has_place).values(values).returning(*c)
 
 
 _statement = lru_cache(maxsize=64)(_claim_statement)
 
 
+@in_step
 async def claim(tx: Tx, command: ClaimTasks) -> Claims:
     """Give the agent the most urgent tasks that it covers; none is an empty answer.
 
@@ -151,22 +164,20 @@ async def claim(tx: Tx, command: ClaimTasks) -> Claims:
     if agent is None:
         raise NotFound("no such agent")
     worker_id = _acting_worker(tx.caller, agent, command)
-    free = agent.max_concurrent - agent.leases
-    if free <= 0:
-        held = await tx.all(_HELD, p_agent_id=agent.id, p_now=tx.now)
-        if held:
-            return Claims([await _claimed(tx, row, row.until, command) for row in held], replayed=True)
-        return Claims([])
+    places: int = agent.max_concurrent
     wanted = 1 if command.limit is None else command.limit
-    if wanted > free and agent.max_concurrent > 1:
-        raise AgentBusy(
-            f"the agent has {free} free places",
-            details={"free": free, "max_concurrent": agent.max_concurrent},
-        )
+    if wanted > 1 and places > 1:
+        free = places - await _held_by(tx, agent.id)
+        if 0 < free < wanted:
+            raise AgentBusy(
+                f"the agent has {free} free places", details={"free": free, "max_concurrent": places}
+            )
     routes = await routing.covered_routes(tx, routing.offer_of(agent, command.routing_tags))
     taken: list[Claimed] = []
-    while len(taken) < min(wanted, free) and routes:
-        row = await _take(tx, agent.id, worker_id, routes, command)
+    while len(taken) < min(wanted, places) and routes:
+        if taken:
+            await tx.flush()  # the next one counts the leases of those before
+        row = await _take(tx, agent.id, worker_id, routes, command, places)
         if row is None:
             break
         until = tx.now + timedelta(seconds=command.lease_seconds)
@@ -175,8 +186,17 @@ async def claim(tx: Tx, command: ClaimTasks) -> Claims:
             row = await started(tx, row)
         taken.append(await _claimed(tx, row, until, command))
     if taken:
-        tx.add(_TAKE_AGENT, p_agent_id=agent.id, p_count=len(taken), p_now=tx.now)
-    return Claims(taken)
+        tx.add(_TAKE_AGENT, p_agent_id=agent.id, p_now=tx.now)
+        return Claims(taken)
+    if await _held_by(tx, agent.id) < places:
+        return Claims([])
+    held = await tx.all(_HELD, p_agent_id=agent.id, p_now=tx.now)
+    return Claims([await _claimed(tx, row, row.until, command) for row in held], replayed=bool(held))
+
+
+async def _held_by(tx: Tx, agent_id: UUID) -> int:
+    row = await tx.one(_COUNT, p_agent_id=agent_id)
+    return 0 if row is None else int(row.n)
 
 
 def _acting_worker(caller: Caller, agent: Row, command: ClaimTasks) -> UUID | None:
@@ -190,7 +210,7 @@ def _acting_worker(caller: Caller, agent: Row, command: ClaimTasks) -> UUID | No
 
 
 async def _take(
-    tx: Tx, agent_id: UUID, worker_id: UUID | None, routes: Sequence[int], command: ClaimTasks
+    tx: Tx, agent_id: UUID, worker_id: UUID | None, routes: Sequence[int], command: ClaimTasks, places: int
 ) -> Row | None:
     for group in await _groups(tx, routes, command):
         width = 1 << (len(group) - 1).bit_length()
@@ -204,6 +224,7 @@ async def _take(
             p_lease_id=tx.new_id(),
             p_agent_id=agent_id,
             p_worker_id=worker_id,
+            p_places=places,
             **params,
         )
         if row is not None:

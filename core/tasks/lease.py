@@ -12,6 +12,7 @@ from core.errors import Conflict, NotFound
 from core.fencing import P_LEASE, P_NOW, P_TASK, check_lease
 from core.platform import Platform
 from core.store import tables as t
+from core.store.engine import in_step
 from core.store.statement import Statement
 from core.store.tx import Tx
 from core.store.types import Instant
@@ -45,6 +46,7 @@ _RENEW = Statement(
 )
 
 
+@in_step
 async def renew(tx: Tx, command: RenewLease) -> LeaseState:
     """Extend the lease. Concurrent renewals all succeed; the last one's end counts.
 

@@ -13,6 +13,7 @@ from core.errors import Conflict, Forbidden, NotFound
 from core.fencing import P_TASK, ended_with
 from core.lifecycle import Who, move, try_move
 from core.store import tables as t
+from core.store.engine import in_step
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.tasks import policy as policies
@@ -89,6 +90,7 @@ class RefuseTask:
 _READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
 
 
+@in_step
 async def start(tx: Tx, command: StartTask) -> Task:
     """Say that work begins. Starting one's own started task again returns it unchanged.
 
@@ -109,6 +111,7 @@ async def start(tx: Tx, command: StartTask) -> Task:
     return Task.of(moved.row)
 
 
+@in_step
 async def complete(tx: Tx, command: CompleteTask) -> Task:
     """Hand in the result and end the attempt. An equal result under the same lease again changes nothing.
 

@@ -14,6 +14,7 @@ from core.fencing import P_NOW, P_TASK
 from core.journal import tell
 from core.routing import Route, route_id
 from core.store import tables as t
+from core.store.engine import in_step
 from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx
 from core.store.types import Id
@@ -102,6 +103,7 @@ _AGENT_EXISTS = Statement(
 BORN_OUTSIDE = frozenset({"rest", "a2a", "acp", "mcp", "workflow"})
 
 
+@in_step
 async def submit(tx: Tx, command: SubmitTask) -> Task:
     """Make a task: ready, or pending when it must wait, or awaiting approval when its policy says so.
 
@@ -121,6 +123,7 @@ async def submit_for(tx: Tx, command: SubmitTask, submitter_id: UUID, face: str)
     return Task.of((await _birth(tx, command, submitter_id, face))[0])
 
 
+@in_step
 async def submit_view(tx: Tx, command: SubmitTask) -> TaskView:
     """As `submit`, with the first message as the task's history."""
     row, first = await _birth(tx, command)

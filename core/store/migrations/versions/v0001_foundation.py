@@ -23,7 +23,6 @@ def upgrade() -> None:
         sa.Column("worker_id", Id(), nullable=True),
         sa.Column("registered_by", Id(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
-        sa.Column("leases", sa.Integer(), nullable=False),
         sa.Column("max_concurrent", sa.Integer(), nullable=False),
         sa.Column("heartbeat_interval_seconds", sa.Integer(), nullable=False),
         sa.Column("last_seen_at", Instant(), nullable=False),
@@ -297,6 +296,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task_id"),
         postgresql_with={"fillfactor": 50},
     )
+    op.create_index("lease_agent", "lease", ["agent_id"], unique=False)
     op.create_table(
         "message",
         sa.Column("task_id", Id(), nullable=False),
