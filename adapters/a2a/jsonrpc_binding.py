@@ -14,9 +14,12 @@ from starlette.types import Receive, Scope, Send
 from adapters import jsonrpc
 from adapters.a2a import errors, request, sse
 from adapters.a2a.agent import ExposedAgent
-from adapters.a2a.dispatch import ClientGone, Dispatcher, Frames
+from adapters.a2a.dispatch import Call, ClientGone, Dispatcher, Frames
 from adapters.a2a.errors import A2AError, describe
-from adapters.a2a.version import negotiate
+from adapters.a2a.protojson import Params
+from adapters.a2a.v03 import methods
+from adapters.a2a.v03.words import Told, as_it_is
+from adapters.a2a.version import LEGACY, negotiate
 from adapters.a2a.wire import params_of
 
 _BAD_ENVELOPES: Final = {jsonrpc.PARSE_ERROR: errors.PARSE, jsonrpc.INVALID_REQUEST: errors.INVALID_REQUEST}
@@ -49,14 +52,12 @@ class JsonRpcEndpoint:
             asked = _read(await request.body_of(scope, receive, dispatcher.config.max_body_bytes))
             id = asked.id
             known = asked.method in dispatcher.operations
-            negotiate(request.named_version(scope), asked.method if known else None)
-            operation = dispatcher.find(asked.method)
-            params = params_of(asked.params)
-            if operation.stream is not None:
-                frames = await dispatcher.open(operation, call, params)
-                return self._stream(id, frames, scope, call.notes)
-            result = await dispatcher.answer(operation, call, params)
-            return _response(jsonrpc.result(id, result), headers=call.notes)
+            version = negotiate(request.named_version(scope), asked.method if known else None)
+            call.protocol_version = version
+            if version == LEGACY:
+                old = methods.asked(asked.method, params_of(asked.params))
+                return await self._run(id, call, scope, old.operation, old.params, old.told)
+            return await self._run(id, call, scope, asked.method, params_of(asked.params))
         except ClientGone:
             return Response(status_code=499)
         except Refused as refused:
@@ -64,9 +65,22 @@ class JsonRpcEndpoint:
         except Exception as error:
             return render(describe(error), id)
 
-    def _stream(self, id: jsonrpc.Id, frames: Frames, scope: Scope, notes: dict[str, str]) -> sse.EventStream:
+    async def _run(
+        self, id: jsonrpc.Id, call: Call, scope: Scope, name: str, params: Params, told: Told = as_it_is
+    ) -> request.Answer:
+        dispatcher = self._dispatcher
+        operation = dispatcher.find(name)
+        if operation.stream is not None:
+            frames = await dispatcher.open(operation, call, params)
+            return self._stream(id, frames, scope, call.notes, told)
+        result = await dispatcher.answer(operation, call, params)
+        return _response(jsonrpc.result(id, told(result)), headers=call.notes)
+
+    def _stream(
+        self, id: jsonrpc.Id, frames: Frames, scope: Scope, notes: dict[str, str], told: Told
+    ) -> sse.EventStream:
         return sse.EventStream(
-            _encoded(id, frames),
+            _encoded(id, frames, told),
             heartbeat_seconds=self._dispatcher.config.heartbeat_seconds,
             revoked=lambda: self._authenticator.ended(scope),
             farewell=lambda reason: sse.event(_told(id, describe(reason))),
@@ -106,12 +120,12 @@ def _read(body: bytes) -> jsonrpc.Request:
     return asked
 
 
-async def _encoded(id: jsonrpc.Id, frames: Frames) -> AsyncGenerator[bytes, None]:
+async def _encoded(id: jsonrpc.Id, frames: Frames, told: Told) -> AsyncGenerator[bytes, None]:
     """Each frame as a whole JSON-RPC answer; the last frame of an event carries its number."""
     try:
         async for batch in frames:
             yield b"".join(
-                sse.event(jsonrpc.result(id, frame), id=number) for number, frame in sse.numbered(batch)
+                sse.event(jsonrpc.result(id, told(frame)), id=number) for number, frame in sse.numbered(batch)
             )
     except Exception as error:
         yield sse.event(_told(id, describe(error)))

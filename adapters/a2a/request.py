@@ -90,7 +90,7 @@ async def call_of(
         caller,
         agent,
         idempotency_key=header(scope, b"idempotency-key"),
-        extensions=extensions(header(scope, b"a2a-extensions")),
+        extensions=extensions(header(scope, b"a2a-extensions") or header(scope, b"x-a2a-extensions")),
         gone=lambda: disconnected(receive),
         held=held,
     )

@@ -2,7 +2,7 @@
 
 The path, the query and the body together are the operation's parameters. A leading segment that names no
 resource is the tenant. Answers are `application/a2a+json`, or `application/json` to a client that speaks only
-that.
+that. A request that names no version speaks 0.3 (`v03/rest.py`); the clients of 0.3 add `/v1` by themselves.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -17,7 +17,10 @@ from adapters.a2a.agent import ExposedAgent
 from adapters.a2a.dispatch import ClientGone, Dispatcher, Frames
 from adapters.a2a.errors import A2AError, describe
 from adapters.a2a.protojson import Params
-from adapters.a2a.version import negotiate
+from adapters.a2a.v03 import rest as old
+from adapters.a2a.v03.proto import error_told
+from adapters.a2a.v03.words import Told, as_it_is
+from adapters.a2a.version import LEGACY, negotiate
 from schemas.strict_json import InvalidJson, dump_json, parse_json
 
 A2A_JSON: Final = "application/a2a+json"
@@ -95,30 +98,37 @@ class RestEndpoint:
             except ClientGone:
                 answer = Response(status_code=499)
             except Exception as error:
-                answer = render(describe(error), media_type(scope))
+                answer = render(describe(error), scope)
             await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, held: ExitStack) -> request.Answer:
         call = await request.call_of(scope, receive, self._agent, self._authenticator, held)
-        methods, given = resource_of(scope["path"][self._root :])
+        call.protocol_version = negotiate(request.named_version(scope))
+        legacy = call.protocol_version == LEGACY
+        path = scope["path"][self._root :]
+        methods, given = (old.CARD, {}) if legacy and old.is_card(path) else resource_of(path)
         name = methods.get(scope["method"])
         if name is None:
             raise NotAllowed(methods)
-        negotiate(request.named_version(scope))
         params = await self._params(scope, receive, given)
+        told: Told = as_it_is
+        if legacy:
+            asked = old.asked(name, params)
+            name, told = asked.operation, asked.told
+            params = {**asked.params, "tenant": given["tenant"]} if "tenant" in given else asked.params
         dispatcher = self._dispatcher
         operation = dispatcher.find(name)
         if operation.stream is not None:
             frames = await dispatcher.open(operation, call, params)
             return sse.EventStream(
-                _encoded(frames),
+                _encoded(frames, told),
                 heartbeat_seconds=dispatcher.config.heartbeat_seconds,
                 revoked=lambda: self._authenticator.ended(scope),
                 farewell=_farewell,
                 headers=call.notes,
             )
         result = await dispatcher.answer(operation, call, params)
-        return Response(dump_json(result), 200, call.notes, media_type(scope))
+        return Response(dump_json(told(result)), 200, call.notes, media_type(scope))
 
     async def _params(self, scope: Scope, receive: Receive, given: Mapping[str, str]) -> Params:
         params: dict[str, Any] = dict(request.query(scope))
@@ -158,7 +168,9 @@ class NotAllowed(A2AError):
 
 
 def media_type(scope: Scope) -> str:
-    """A2A's own type, unless the client asks for, or sends, plain JSON and nothing more."""
+    """A2A's own type, unless the client asks for, or sends, plain JSON and nothing more, or speaks 0.3."""
+    if is_legacy(scope):
+        return JSON
     accept = request.header(scope, b"accept") or ""
     if A2A_JSON in accept:
         return A2A_JSON
@@ -168,16 +180,27 @@ def media_type(scope: Scope) -> str:
     return JSON if sent == JSON else A2A_JSON
 
 
-def render(error: A2AError, content_type: str) -> Response:
+def is_legacy(scope: Scope) -> bool:
+    """Whether a request speaks 0.3; one that cannot be read speaks 1.0."""
+    try:
+        return negotiate(request.named_version(scope)) == LEGACY
+    except A2AError:
+        return False
+
+
+def render(error: A2AError, scope: Scope) -> Response:
     """A refusal as HTTP+JSON tells it."""
-    return Response(dump_json(error.status), error.kind.http, error.headers, content_type)
+    body = error_told(error) if is_legacy(scope) else error.status
+    return Response(dump_json(body), error.kind.http, error.headers, media_type(scope))
 
 
-async def _encoded(frames: Frames) -> AsyncGenerator[bytes, None]:
+async def _encoded(frames: Frames, told: Told) -> AsyncGenerator[bytes, None]:
     """Each frame as it is; the last frame of an event carries its number."""
     try:
         async for batch in frames:
-            yield b"".join(sse.event(dump_json(frame), id=number) for number, frame in sse.numbered(batch))
+            yield b"".join(
+                sse.event(dump_json(told(frame)), id=number) for number, frame in sse.numbered(batch)
+            )
     except Exception as error:
         yield _farewell(error)
     finally:

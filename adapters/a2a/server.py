@@ -51,4 +51,4 @@ def render_error(scope: Scope, error: Exception) -> Response:
         told = A2AError(METHOD_NOT_FOUND, "No such resource.")
     if scope["path"] in (JSONRPC, JSONRPC + "/"):
         return jsonrpc_binding.render(told)
-    return rest_binding.render(told, rest_binding.media_type(scope))
+    return rest_binding.render(told, scope)

@@ -9,9 +9,9 @@ from typing import Final
 from adapters.a2a.errors import METHOD_NOT_FOUND, VERSION_NOT_SUPPORTED, A2AError
 
 CURRENT: Final = "1.0"
-UNNAMED: Final = "0.3"
-"""What the absence of a version means."""
-SUPPORTED: Final = frozenset({CURRENT})
+LEGACY: Final = "0.3"
+"""Also what the absence of a version means."""
+SUPPORTED: Final = frozenset({CURRENT, LEGACY})
 
 _VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.\d{1,6})?")
 
@@ -31,10 +31,10 @@ def negotiate(named: str | None, method: str | None = None) -> str:
         if method is not None:
             raise A2AError(
                 METHOD_NOT_FOUND,
-                f"{method} is the 1.0 name, and without A2A-Version this request counts as {UNNAMED}. "
+                f"{method} is the 1.0 name, and without A2A-Version this request counts as {LEGACY}. "
                 f'Add "A2A-Version: {CURRENT}".',
             )
-        named = UNNAMED
+        return LEGACY
     parsed = _VERSION.fullmatch(named)
     version = f"{int(parsed[1])}.{int(parsed[2])}" if parsed else named
     if version in SUPPORTED:

@@ -259,11 +259,17 @@ def listen(
 
 
 def listen_rest(
-    app: ASGIApp, method: str, path: str, body: dict[str, Any] | None = None, *, name: str = "ann"
+    app: ASGIApp,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    *,
+    name: str = "ann",
+    headers: dict[str, str] | None = None,
 ) -> Listening:
     """Open a stream over HTTP+JSON."""
     sent = b"" if body is None else json.dumps(body).encode()
-    return Listening(app, _scope(method, f"/a2a/v1{path}", name, None), sent)
+    return Listening(app, _scope(method, f"/a2a/v1{path}", name, headers), sent)
 
 
 def _scope(method: str, path: str, name: str, headers: dict[str, str] | None) -> dict[str, Any]:

@@ -70,11 +70,11 @@ async def test_a_forgotten_version_is_explained(http: httpx.AsyncClient) -> None
     assert told["error"]["code"] == -32601
     assert 'Add "A2A-Version: 1.0"' in told["error"]["message"]
     old = await http.post("/a2a", json=call("message/send"), headers={"Authorization": "Bearer ann"})
-    assert old.json()["error"]["code"] == -32009
+    assert old.json()["error"]["code"] == -32602
 
 
 @pytest.mark.parametrize(
-    ("version", "code"), [("0.3", -32009), ("1.1", -32009), ("2.0", -32009), ("x", -32009)]
+    ("version", "code"), [("0.2", -32009), ("1.1", -32009), ("2.0", -32009), ("x", -32009)]
 )
 async def test_an_unsupported_version_is_refused_on_both_bindings(
     http: httpx.AsyncClient, version: str, code: int
@@ -92,7 +92,7 @@ async def test_a_version_may_stand_in_the_query(http: httpx.AsyncClient) -> None
     headers = {"Authorization": "Bearer ann"}
     assert (await http.get("/a2a/v1/tasks?A2A-Version=1.0", headers=headers)).status_code == 200
     assert (await http.get("/a2a/v1/tasks?A2A-Version=9.9", headers=headers)).status_code == 400
-    assert (await http.get("/a2a/v1/tasks", headers=headers)).status_code == 400
+    assert (await http.get("/a2a/v1/tasks", headers=headers)).status_code == 404
     answer = await http.post("/a2a?a2a-version=1.0.2", json=call(), headers=headers)
     assert answer.json()["result"]["totalSize"] == 0
 
@@ -297,16 +297,22 @@ async def test_a_known_card_is_not_sent_again(http: httpx.AsyncClient) -> None:
 def test_refusals_made_before_a_binding_have_the_form_of_the_path(
     error: Exception, status: int, code: int
 ) -> None:
-    told = render_error({"path": "/a2a", "headers": []}, error)
+    told = render_error({"path": "/a2a", "headers": [], "query_string": b""}, error)
     body = json.loads(bytes(told.body))
     assert (told.status_code, body["error"]["code"], body["id"]) == (status, code, None)
-    rest = render_error({"path": "/a2a/v1/tasks", "headers": []}, error)
+    rest = render_error({"path": "/a2a/v1/tasks", "headers": [], "query_string": b""}, error)
     assert (rest.status_code, json.loads(bytes(rest.body))["error"]["code"]) == (status, status)
     assert rest.headers.get("retry-after") == ("7" if status == 429 else None)
 
 
 def test_a_path_that_is_none_is_no_missing_task() -> None:
-    told = json.loads(bytes(render_error({"path": "/a2a/v2", "headers": []}, NotFound("no such route")).body))
+    told = json.loads(
+        bytes(
+            render_error(
+                {"path": "/a2a/v2", "headers": [], "query_string": b""}, NotFound("no such route")
+            ).body
+        )
+    )
     assert told["error"]["details"][0]["reason"] == "METHOD_NOT_FOUND"
 
 
