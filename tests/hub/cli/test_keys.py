@@ -1,12 +1,19 @@
 """`crossdock keys`, beside the database."""
 
+import asyncio
 import os
 import pwd
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from tests.hub.cli.conftest import Shell
+
+POSTGRES = os.environ.get("CROSSDOCK_TEST_POSTGRES_URL")
 
 
 def test_the_first_key_makes_database_secret_and_admin_key(crossdock: Shell) -> None:
@@ -124,6 +131,30 @@ def test_files_that_others_may_use_are_refused(crossdock: Shell, name: str) -> N
 def test_an_owner_that_does_not_fit_the_scope_is_refused(crossdock: Shell) -> None:
     ran = crossdock("keys", "create", "--scope", "agent", "--owner-type", "system", "--json")
     assert (ran.code, ran.error["code"]) == (1, "SCHEMA_VALIDATION_FAILED")
+
+
+async def test_the_same_commands_work_beside_postgresql(crossdock: Shell) -> None:
+    if POSTGRES is None:
+        pytest.skip("CROSSDOCK_TEST_POSTGRES_URL is not set")
+    name = f"crossdock_keys_{uuid4().hex[:12]}"
+    admin = await asyncpg.connect(POSTGRES)
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}"')
+        url = urlsplit(POSTGRES)._replace(path=f"/{name}").geturl()
+
+        def beside(*arguments: str) -> Any:
+            ran = crossdock("keys", *arguments, "--db", url, "--json")
+            assert ran.code == 0, ran.err
+            return ran.json
+
+        made = await asyncio.to_thread(beside, "create", "--owner", "alice")
+        revoked = await asyncio.to_thread(beside, "revoke", made["id"], "--yes")
+        states = [key["state"] for key in await asyncio.to_thread(beside, "list")]
+        assert (revoked["id"], states) == (made["id"], ["revoked", "valid"])
+        assert [path.name for path in crossdock.directory.iterdir()] == ["crossdock.secret"]
+    finally:
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await admin.close()
 
 
 def test_a_bad_duration_is_a_usage_error(crossdock: Shell) -> None:

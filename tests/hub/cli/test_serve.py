@@ -229,6 +229,49 @@ def test_what_the_demo_prints_runs_as_pasted(tmp_path: Path) -> None:
         assert "warning" not in story
 
 
+def test_a_worker_beside_the_hub_lets_itself_in(tmp_path: Path) -> None:
+    with _serving(tmp_path, "--json") as hub:
+        url, key = hub.first["url"], hub.first["admin_key"]
+        worker = subprocess.Popen(
+            _command("worker", "--exec", "cat", "--name", "beside", "--json"),
+            cwd=tmp_path,
+            env=_environ(CROSSDOCK_URL=url),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert worker.stdout is not None
+            assert json.loads(worker.stdout.readline())["event"] == "waiting"
+            assert [agent["name"] for agent in _get(f"{url}/api/v1/agents", key)["data"]] == ["beside"]
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(PATIENCE) == 0
+        finally:
+            worker.kill()
+            worker.communicate(timeout=PATIENCE)
+
+
+def test_a_worker_with_neither_key_nor_database_is_told_what_to_do(tmp_path: Path) -> None:
+    ran = _run(tmp_path, "worker", "--exec", "cat")
+    assert ran.returncode == 4
+    assert "CROSSDOCK_API_KEY is not set" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_health_check_of_the_image_follows_the_hub(tmp_path: Path) -> None:
+    check = [sys.executable, "-m", "hub.cli.healthcheck"]
+    with _serving(tmp_path, "--json") as hub:
+        port = str(hub.first["url"].rpartition(":")[2])
+        assert (
+            subprocess.run(check, env=_environ(CROSSDOCK_PORT=port), timeout=PATIENCE, check=False).returncode
+            == 0
+        )
+        hub.stop()
+        assert (
+            subprocess.run(check, env=_environ(CROSSDOCK_PORT=port), timeout=PATIENCE, check=False).returncode
+            == 1
+        )
+
+
 def test_with_json_logging_every_line_of_the_log_is_an_object(tmp_path: Path) -> None:
     settings = {"CROSSDOCK_LOG_FORMAT": "json", "CROSSDOCK_LOG_LEVEL": "debug"}
     with _serving(tmp_path, "--json", environ=settings) as hub:
