@@ -2,11 +2,13 @@
 
 A route is a set of tags, a set of tools and a mode. An agent covers a route when it offers all of it, so a
 claim picks the routes it covers and takes the head of each by a partial index, and never filters tasks.
-`RouteTable` remembers a tenant's routes in this process; the database has them all, a miss reads it.
+`RouteTable` remembers a tenant's routes in this process; the database has them all. A new route of this
+process is read at once, one of another replica within a second.
 """
 
 import json
 import threading
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -21,6 +23,9 @@ from schemas.vocabulary import ExecutionMode
 
 TASK_MODE = "task"
 ORCHESTRATOR_MODE = "orchestrator"
+
+FRESH = 1.0
+"""Seconds after which the routes are read again: another replica may have made one."""
 
 MODES = {
     ExecutionMode.SPECIALIST: frozenset({TASK_MODE}),
@@ -89,6 +94,8 @@ class RouteTable:
     _ids: dict[tuple[UUID, str], int] = field(default_factory=dict)
     _routes: dict[UUID, dict[int, Route]] = field(default_factory=dict)
     _covered: dict[tuple[UUID, Offer], tuple[int, ...]] = field(default_factory=dict)
+    _read_at: dict[UUID, float] = field(default_factory=dict)
+    _changes: dict[UUID, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def id_of(self, tenant_id: UUID, key: str) -> int | None:
@@ -96,21 +103,31 @@ class RouteTable:
         return self._ids.get((tenant_id, key))
 
     def known(self, tenant_id: UUID) -> bool:
-        """Whether the tenant's routes have been read since the last change."""
-        return tenant_id in self._routes
+        """Whether the tenant's routes have been read since the last change, and not long ago."""
+        read_at = self._read_at.get(tenant_id)
+        return read_at is not None and time.monotonic() - read_at < FRESH
 
-    def learn(self, tenant_id: UUID, rows: Collection[Row]) -> None:
-        """Take over what the database has."""
+    def changes(self, tenant_id: UUID) -> int:
+        """Say it to `learn`: how many changes were known before the database was read."""
+        return self._changes.get(tenant_id, 0)
+
+    def learn(self, tenant_id: UUID, rows: Collection[Row], changes: int) -> None:
+        """Take over what the database has. A change that came while it was read may be missing in it."""
         with self._lock:
-            self._routes[tenant_id] = {row.id: Route.of_key(row.key) for row in rows}
-            for row in rows:
-                self._ids[(tenant_id, row.key)] = row.id
-            self._covered = {k: v for k, v in self._covered.items() if k[0] != tenant_id}
+            routes = self._routes.get(tenant_id, {})
+            if any(row.id not in routes for row in rows):
+                routes = self._routes[tenant_id] = {row.id: Route.of_key(row.key) for row in rows}
+                for row in rows:
+                    self._ids[(tenant_id, row.key)] = row.id
+                self._covered = {k: v for k, v in self._covered.items() if k[0] != tenant_id}
+            if changes == self._changes.get(tenant_id, 0):
+                self._read_at[tenant_id] = time.monotonic()
 
     def forget(self, tenant_id: UUID) -> None:
         """Read the database again before the next claim: there is a new route."""
         with self._lock:
-            self._routes.pop(tenant_id, None)
+            self._changes[tenant_id] = self._changes.get(tenant_id, 0) + 1
+            self._read_at.pop(tenant_id, None)
 
     def covered(self, tenant_id: UUID, offer: Offer) -> tuple[int, ...]:
         """The routes that an offer covers."""
@@ -171,5 +188,6 @@ async def covered_routes(tx: Tx, offer: Offer) -> tuple[int, ...]:
     """The numbers of all routes of the caller's tenant that an offer covers."""
     tenant, routes = tx.caller.tenant_id, tx.memory(RouteTable)
     if not routes.known(tenant):
-        routes.learn(tenant, await tx.all(_OF_TENANT, p_tenant=tenant))
+        changes = routes.changes(tenant)
+        routes.learn(tenant, await tx.all(_OF_TENANT, p_tenant=tenant), changes)
     return routes.covered(tenant, offer)
