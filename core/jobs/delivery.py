@@ -48,6 +48,7 @@ DEFAULT: Final = Pace()
 _MARGIN: Final = 5.0
 _GRACE: Final = 1.0
 _HOUSEKEEPING: Final = 3600.0
+_REMEMBERED: Final = 4096
 
 
 class Courier:
@@ -64,6 +65,8 @@ class Courier:
         self._serving: dict[asyncio.Task[None], UUID] = {}
         self._unsettled: list[tuple[Settle, asyncio.Future[Due | None]]] = []
         self._settling: asyncio.Task[None] | None = None
+        self._begun: dict[UUID, int] = {}
+        """How many requests were accepted of deliveries that take more than one, and failed."""
         self._stopping = False
         self._log = logging.getLogger("crossdock.delivery")
 
@@ -162,11 +165,21 @@ class Courier:
         return Settle(due, Fate.DELIVERED, status=sent.status, go_on=go_on and not self._stopping)
 
     async def _send(self, due: Due) -> Sent | None:
-        """What came of the requests: the first that was not accepted, or the last. None: there were none."""
+        """What came of the requests: the first that was not accepted, or the last. None: there were none.
+
+        A repeat goes on after what was accepted, as long as this process remembers.
+        """
         sent = None
-        for outgoing in await self._composers[due.channel].compose(due):
+        accepted = self._begun.pop(due.id, 0)
+        for n, outgoing in enumerate(await self._composers[due.channel].compose(due)):
+            if n < accepted:
+                continue
             sent = await self._sender.send(outgoing)
             if not sent.accepted:
+                if n:
+                    self._begun[due.id] = n
+                    if len(self._begun) > _REMEMBERED:
+                        del self._begun[next(iter(self._begun))]
                 break
         return sent
 
