@@ -218,6 +218,7 @@ async def _run(spec: Mapping[str, Any]) -> dict[str, Any]:
     latencies = sorted(tally.latencies)
     return {
         "rate": len(latencies) / seconds,
+        "seconds": seconds,
         "p50_ms": quantile(latencies, 0.5) * 1000,
         "p99_ms": quantile(latencies, 0.99) * 1000,
         "errors": tally.errors,

@@ -87,7 +87,7 @@ class Results:
                 what: {
                     system: {
                         figure: self.median(what, system, figure)
-                        for figure in ("rate", "p50_ms", "p99_ms", "load_cpu")
+                        for figure in ("rate", "p50_ms", "p99_ms", "server_us", "load_cpu")
                     }
                     | {"rounds": [round(measured["rate"], 1) for measured in rounds]}
                     for system, rounds in by_system.items()
@@ -122,7 +122,7 @@ def show(results: Results) -> None:
     """Print the tables."""
     print("  ".join(f"{name}: {value}" for name, value in results.machine.items()), end="\n\n")
     table = _Table()
-    table.add("", "system", "per second", "p50 ms", "p99 ms", "x memory", "x SQLite", "load's core")
+    table.add("", "system", "per second", "p50 ms", "p99 ms", "CPU us", "x memory", "x SQLite", "load's core")
     for what, by_system in results.rates.items():
         for system in by_system:
             table.add(
@@ -131,6 +131,7 @@ def show(results: Results) -> None:
                 f"{results.median(what, system):,.0f}",
                 f"{results.median(what, system, 'p50_ms'):.1f}",
                 f"{results.median(what, system, 'p99_ms'):.1f}",
+                f"{results.median(what, system, 'server_us'):,.0f}",
                 _times(results.ratio(what, system, MEMORY)),
                 _times(results.ratio(what, system, SQLITE)),
                 f"{results.median(what, system, 'load_cpu'):.0%}",

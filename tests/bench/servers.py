@@ -30,6 +30,7 @@ class Server:
     name: str
     url: str
     path: str
+    pid: int
     keys: Sequence[str] = ()
 
     async def tasks(self, each: int) -> list[list[str]]:
@@ -59,7 +60,15 @@ class Server:
             "run": uuid4().hex[:8],
             **spec,
         }
-        return await program("load", whole)
+        before = self._cpu()
+        measured = await program("load", whole)
+        done = measured["rate"] * measured["seconds"]
+        return {**measured, "server_us": (self._cpu() - before) * 1e6 / max(done, 1)}
+
+    def _cpu(self) -> float:
+        """Processor seconds that the server has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -141,7 +150,7 @@ async def hub(name: str, directory: Path, url: str) -> AsyncIterator[Hub]:
     process = HubProcess(directory, url, core=core(0))
     await process.start()
     try:
-        served = Hub(name, process.url, "/a2a")
+        served = Hub(name, process.url, "/a2a", process.pid)
         owners = [{"scope": "agent", "owner_type": "user", "owner_id": f"user{n}"} for n in range(PEOPLE)]
         served.keys = [(await served.ask("POST", "/api/v1/api-keys", owner))["api_key"] for owner in owners]
         made = [
@@ -162,7 +171,7 @@ async def reference(name: str, store: str) -> AsyncIterator[Server]:
     process = await _spawn("reference", store, str(port))
     try:
         await _listening(port)
-        yield Server(name, f"http://127.0.0.1:{port}", "/")
+        yield Server(name, f"http://127.0.0.1:{port}", "/", process.pid)
     finally:
         process.kill()
         await process.wait()
