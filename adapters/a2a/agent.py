@@ -88,6 +88,8 @@ class A2AConfig:
     """The hub's address as others reach it, without a trailing slash."""
     version: str
     """The product's version, for the card."""
+    grpc_address: str | None = None
+    """Host and port of the gRPC binding, as others reach it; None where it is off."""
     blocking_seconds: float | None = None
     """Caps how long a blocking send waits; None waits as long as its client does."""
     heartbeat_seconds: float = 15.0

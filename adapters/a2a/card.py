@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.a2a.agent import A2AConfig, ExposedAgent
-from adapters.a2a.version import CURRENT
+from adapters.a2a.version import CURRENT, LEGACY
 from schemas.strict_json import dump_json
 
 WELL_KNOWN: Final = "/.well-known/agent-card.json"
@@ -23,15 +23,11 @@ MAX_AGE: Final = 300
 
 def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
     """The `AgentCard` of an agent, REQUIRED members first."""
-    base = config.public_url.rstrip("/") + agent.path
     return {
         "name": agent.name,
         "description": agent.description,
         "version": config.version,
-        "supportedInterfaces": [
-            {"url": f"{base}/a2a", "protocolBinding": "JSONRPC", "protocolVersion": CURRENT},
-            {"url": f"{base}/a2a/v1", "protocolBinding": "HTTP+JSON", "protocolVersion": CURRENT},
-        ],
+        "supportedInterfaces": interfaces_of(agent, config),
         "capabilities": {
             "streaming": True,
             "pushNotifications": config.receivers is not None,
@@ -59,6 +55,22 @@ def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
         },
         "securityRequirements": [{"schemes": {"bearer": {"list": []}}}],
     }
+
+
+def interfaces_of(agent: ExposedAgent, config: A2AConfig) -> list[dict[str, Any]]:
+    """Where an agent is reached and in which version, the preferred way first."""
+    base = config.public_url.rstrip("/") + agent.path
+    # Clients of 0.3 add /v1 to the address of HTTP+JSON themselves.
+    reached = [
+        (f"{base}/a2a", "JSONRPC", CURRENT),
+        (f"{base}/a2a/v1", "HTTP+JSON", CURRENT),
+        (f"{base}/a2a", "JSONRPC", LEGACY),
+        (f"{base}/a2a", "HTTP+JSON", LEGACY),
+    ]
+    if config.grpc_address is not None and not agent.path:  # a call over gRPC names no agent
+        reached.insert(2, (config.grpc_address, "GRPC", CURRENT))
+        reached.append((config.grpc_address, "GRPC", LEGACY))
+    return [{"url": url, "protocolBinding": b, "protocolVersion": v} for url, b, v in reached]
 
 
 @dataclass(frozen=True)

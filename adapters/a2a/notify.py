@@ -14,7 +14,8 @@ from uuid import UUID
 
 from adapters.a2a import streams, translate
 from adapters.a2a.progress import Progress
-from adapters.a2a.version import CURRENT
+from adapters.a2a.v03.webhook import bare_task
+from adapters.a2a.version import CURRENT, LEGACY
 from core.caller import SYSTEM, Caller
 from core.errors import NotFound
 from core.events import Event
@@ -47,7 +48,12 @@ async def _as_it_is(platform: Platform, viewer: Caller, event: Event, said: Said
     return said
 
 
-FORMATS: Final[Mapping[str, Format]] = MappingProxyType({CURRENT: Format("application/a2a+json", _as_it_is)})
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {
+        CURRENT: Format("application/a2a+json", _as_it_is),
+        LEGACY: Format("application/json", bare_task),
+    }
+)
 """By protocol version, as the configuration names it."""
 
 

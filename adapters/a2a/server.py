@@ -19,6 +19,7 @@ from adapters.a2a.jsonrpc_binding import JsonRpcEndpoint
 from adapters.a2a.operations import OPERATIONS
 from adapters.a2a.request import Authenticator
 from adapters.a2a.rest_binding import RestEndpoint
+from adapters.a2a.v03.card import with_legacy
 from core.platform import Platform
 
 JSONRPC: Final = "/a2a"
@@ -30,7 +31,7 @@ def routes(platform: Platform, config: A2AConfig, authenticator: Authenticator) 
     dispatcher = Dispatcher(platform, config, OPERATIONS)
     rpc = JsonRpcEndpoint(dispatcher, config.hub, authenticator)
     rest = RestEndpoint(dispatcher, config.hub, authenticator, root=REST)
-    card = CardEndpoint.of(card_of(config.hub, config))
+    card = CardEndpoint.of(with_legacy(card_of(config.hub, config)))
     return [
         Route(JSONRPC, rpc),
         Route(JSONRPC + "/", rpc),

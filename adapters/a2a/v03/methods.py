@@ -8,6 +8,7 @@ from typing import Any, Final
 from adapters.a2a.errors import METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError, invalid
 from adapters.a2a.protojson import Params
 from adapters.a2a.v03 import kinds
+from adapters.a2a.v03.card import with_legacy
 from adapters.a2a.v03.words import Asked, chosen, length, push_config, push_config_told
 from adapters.a2a.version import CURRENT, LEGACY
 
@@ -72,7 +73,7 @@ def _delete_config(params: Params) -> Asked:
 
 
 def _card(params: Params) -> Asked:
-    return Asked("GetExtendedAgentCard", {}, lambda card: card)
+    return Asked("GetExtendedAgentCard", {}, with_legacy)
 
 
 def config_told(config: Mapping[str, Any]) -> dict[str, Any]:

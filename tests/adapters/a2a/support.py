@@ -49,6 +49,12 @@ def official(told: Any, kind: type[M]) -> M:
     return read
 
 
+def official_card(told: Any) -> a2a_pb2.AgentCard:
+    """What the official type makes of a card, leaving out what it does not know: the members of 0.3."""
+    card: a2a_pb2.AgentCard = ParseDict(told, a2a_pb2.AgentCard(), ignore_unknown_fields=True)
+    return card
+
+
 def written(official_value: Any) -> dict[str, Any]:
     """The JSON that the official type writes."""
     said: dict[str, Any] = MessageToDict(official_value)

@@ -6,12 +6,20 @@ from typing import Any
 
 import httpx
 import pytest
-from a2a.types import a2a_pb2
 from starlette.types import ASGIApp
 
 from adapters.a2a import A2AConfig, owns, render_error
 from core.errors import Forbidden, NotFound, TooLarge, TooMany, Unauthenticated
-from tests.adapters.a2a.support import PUBLIC, TENANT, Client, Executor, Listening, at_once, message, official
+from tests.adapters.a2a.support import (
+    PUBLIC,
+    TENANT,
+    Client,
+    Executor,
+    Listening,
+    at_once,
+    message,
+    official_card,
+)
 
 
 async def rpc(http: httpx.AsyncClient, content: Any, **headers: str) -> httpx.Response:
@@ -260,9 +268,14 @@ async def test_rest_answers_in_the_type_that_the_client_knows(
 async def test_the_card_says_where_and_what(http: httpx.AsyncClient) -> None:
     answer = await http.get("/.well-known/agent-card.json")
     assert answer.headers["content-type"] == "application/json"
-    card = official(answer.json(), a2a_pb2.AgentCard)
+    card = official_card(answer.json())
     interfaces = [(i.url, i.protocol_binding, i.protocol_version) for i in card.supported_interfaces]
-    assert interfaces == [(f"{PUBLIC}/a2a", "JSONRPC", "1.0"), (f"{PUBLIC}/a2a/v1", "HTTP+JSON", "1.0")]
+    assert interfaces == [
+        (f"{PUBLIC}/a2a", "JSONRPC", "1.0"),
+        (f"{PUBLIC}/a2a/v1", "HTTP+JSON", "1.0"),
+        (f"{PUBLIC}/a2a", "JSONRPC", "0.3"),
+        (f"{PUBLIC}/a2a", "HTTP+JSON", "0.3"),
+    ]
     assert [skill.id for skill in card.skills] == ["task"]
     assert list(card.default_input_modes) == ["text/plain", "application/json"]
     assert card.capabilities.streaming

@@ -27,7 +27,17 @@ from core.tasks.messages import AddMessage, add_message
 from core.tasks.report import CompleteTask, complete
 from tests.adapters.a2a.post import Post, settled
 from tests.adapters.a2a.receiver import Receiver
-from tests.adapters.a2a.support import PUBLIC, TENANT, Client, Executor, Keys, at_once, listen, official
+from tests.adapters.a2a.support import (
+    PUBLIC,
+    TENANT,
+    Client,
+    Executor,
+    Keys,
+    at_once,
+    listen,
+    official,
+    official_card,
+)
 
 PUBLIC_URL = "https://93.184.216.34/hook"
 LARGE = "x" * 200_000
@@ -86,7 +96,7 @@ def is_final(receiver: Receiver) -> bool:
 
 
 async def test_the_card_says_that_there_are_push_notifications(http: httpx.AsyncClient) -> None:
-    card = official((await http.get("/.well-known/agent-card.json")).json(), a2a_pb2.AgentCard)
+    card = official_card((await http.get("/.well-known/agent-card.json")).json())
     assert card.capabilities.push_notifications
 
 
