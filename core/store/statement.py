@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as insert
@@ -41,6 +41,9 @@ class Row(tuple[Any, ...]):
 
     __slots__ = ()
     _columns: tuple[str, ...] = ()
+    _decoders: tuple[Callable[[Any], Any] | None, ...] = ()
+    _plans: ClassVar[dict[tuple[str, ...], list[tuple[int, str, Callable[[Any], Any] | None]]]] = {}
+    """How `pick` reads rows of this type."""
 
     if TYPE_CHECKING:
 
@@ -51,6 +54,15 @@ class Row(tuple[Any, ...]):
 
     def __repr__(self) -> str:
         return f"Row({', '.join(f'{name}={getattr(self, name)!r}' for name in self._columns)})"
+
+    def pick(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Some columns by name, decoded. Quicker than one by one for many; `names` is a constant."""
+        kind = type(self)
+        plan = kind._plans.get(names)
+        if plan is None:
+            at = {name: index for index, name in enumerate(kind._columns)}
+            plan = kind._plans[names] = [(at[name], name, kind._decoders[at[name]]) for name in names]
+        return {name: self[index] if decode is None else decode(self[index]) for index, name, decode in plan}
 
     def as_dict(self) -> dict[str, Any]:
         """All columns by name."""
@@ -64,7 +76,12 @@ def _row_type(columns: Sequence[tuple[str, _Process]]) -> type[Row]:
         decode = process
         return lambda row: decode(tuple.__getitem__(row, index))
 
-    body: dict[str, Any] = {"__slots__": (), "_columns": tuple(name for name, _ in columns)}
+    body: dict[str, Any] = {
+        "__slots__": (),
+        "_columns": tuple(name for name, _ in columns),
+        "_decoders": tuple(process for _, process in columns),
+        "_plans": {},
+    }
     for index, (name, process) in enumerate(columns):
         body[name] = property(getter(index, process))
     return type("Row", (Row,), body)

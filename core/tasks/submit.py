@@ -180,6 +180,10 @@ class _Newborn(Row):
     def __init__(self, columns: dict[str, Any]) -> None:
         self.__dict__.update(columns)
 
+    def pick(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Some columns by name."""
+        return {name: self.__dict__[name] for name in names}
+
     @property
     def columns(self) -> dict[str, Any]:
         """All columns by name."""
