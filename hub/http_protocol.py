@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hub.answers import Unreadable, refused
+from hub.coalescing import CoalescingTransport
 from hub.sse import ABORT
 
 LINGER_SECONDS: Final = 2.0
@@ -83,7 +84,7 @@ class HubProtocol(HttpToolsProtocol):
     # -- the transport speaks ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(CoalescingTransport(transport, self.loop))
         self._since = self.loop.time()
         self._arm(_Phase.HEAD, self._limits.head_seconds)
 
