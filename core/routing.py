@@ -184,10 +184,13 @@ async def route_id(tx: Tx, wanted: Route) -> int:
     return int(row.id)
 
 
-async def covered_routes(tx: Tx, offer: Offer) -> tuple[int, ...]:
-    """The numbers of all routes of the caller's tenant that an offer covers."""
+async def covered_routes(tx: Tx, offer: Offer, *, on_old_view: bool = False) -> tuple[int, ...]:
+    """The numbers of all routes of the caller's tenant that an offer covers.
+
+    A query reads `on_old_view`: what it finds may be older than the last known change, and is not relied on.
+    """
     tenant, routes = tx.caller.tenant_id, tx.memory(RouteTable)
     if not routes.known(tenant):
-        changes = routes.changes(tenant)
+        changes = -1 if on_old_view else routes.changes(tenant)
         routes.learn(tenant, await tx.all(_OF_TENANT, p_tenant=tenant), changes)
     return routes.covered(tenant, offer)

@@ -389,7 +389,8 @@ async def waiting_topics(tx: Tx, command: ClaimTasks) -> list[str]:
     agent = await tx.one(_AGENT_READ, p_agent_id=command.agent_id)
     if agent is None:
         raise NotFound("no such agent")
-    routes = await routing.covered_routes(tx, routing.offer_of(agent, command.routing_tags))
+    offer = routing.offer_of(agent, command.routing_tags)
+    routes = await routing.covered_routes(tx, offer, on_old_view=True)
     return [routing.new_routes_topic(tx.caller.tenant_id), *(routing.topic(r) for r in routes)]
 
 

@@ -14,7 +14,6 @@ from tests.conftest import OpenStore
 from tests.core.tasks.stage import SECONDS, Stage
 from tests.fakes import FakeClock
 
-
 PLAIN = Route(frozenset(), frozenset(), "task")
 ANYTHING = Offer(frozenset(), frozenset(), frozenset({"task"}))
 
