@@ -31,6 +31,7 @@ class Receiver:
     restarts: int = 0
     _runner: web.AppRunner | None = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _restarting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -50,9 +51,10 @@ class Receiver:
 
     async def restart(self) -> None:
         """Be away for a moment."""
-        await self.stop()
-        self.restarts += 1
-        await self.start()
+        async with self._restarting:
+            await self.stop()
+            self.restarts += 1
+            await self.start()
 
     def url(self, path: str = "hook") -> str:
         """Where it listens."""
