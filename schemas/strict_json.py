@@ -66,9 +66,19 @@ def parse_json(data: bytes, *, max_bytes: int | None = None) -> Any:
     return value
 
 
+class Rendered(dict[str, Any]):
+    """An object together with its JSON, for what is answered again and again. It is not changed any more."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        super().__init__(value)
+        self.json = to_json(value)
+
+
 def dump_json(value: Any) -> bytes:
     """Compact UTF-8 JSON of a value; pydantic models, UUIDs, times and enums included."""
-    return to_json(value)
+    return value.json if type(value) is Rendered else to_json(value)
 
 
 def _check_structure(data: bytes) -> None:

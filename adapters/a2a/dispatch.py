@@ -15,6 +15,7 @@ from uuid import UUID
 from adapters.a2a.agent import A2AConfig, ExposedAgent
 from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError
 from adapters.a2a.protojson import Params
+from adapters.a2a.shown import Shown
 from adapters.a2a.sse import stop
 from adapters.a2a.version import CURRENT
 from core.caller import Caller
@@ -58,12 +59,13 @@ class Operation:
 
 
 class Dispatcher:
-    """Runs operations on the platform. It holds no task and no client."""
+    """Runs operations on the platform. It holds no client, and no task that it could not show anew."""
 
     def __init__(self, platform: Platform, config: A2AConfig, operations: Mapping[str, Operation]) -> None:
         self.platform = platform
         self.config = config
         self.operations = operations
+        self.shown = Shown()
 
     def find(self, name: str) -> Operation:
         """The operation of that name.

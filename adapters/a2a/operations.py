@@ -28,7 +28,7 @@ from core.errors import InvalidTransition, Unavailable
 from core.events import await_settled
 from core.push import SubmitNotified, submit_notified
 from core.tasks.cancel import CancelTask, cancel
-from core.tasks.read import GetTask, ListOwn, list_own, view_task
+from core.tasks.read import GetTask, ListOwn, list_own, version_of, view_task
 from core.tasks.submit import SubmitTask, submit_view
 from core.tasks.task import TaskView
 from schemas.vocabulary import TaskState
@@ -74,8 +74,14 @@ async def get_task(dispatcher: Dispatcher, call: Call, params: Params) -> dict[s
     request = wire.one_task(params)
     check_tenant(call, request.tenant)
     wanted = GetTask(task_id_of(request.id), messages=_shown(request.history_length))
-    view = await dispatcher.platform.read(call.caller, view_task, wanted)
-    return translate.task_of(view, call.caller, history_length=request.history_length)
+    caller, platform = call.caller, dispatcher.platform
+    key = (caller.principal_id, caller.operator, call.agent.path, wanted.task_id, request.history_length)
+    known = dispatcher.shown.find(key)
+    if known is not None and await platform.read(caller, version_of, wanted) == known[0]:
+        return known[1]
+    view = await platform.read(caller, view_task, wanted)
+    made = translate.task_of(view, caller, history_length=request.history_length)
+    return dispatcher.shown.keep(key, view.task.version, made)
 
 
 async def list_tasks(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:

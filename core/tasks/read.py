@@ -145,6 +145,21 @@ async def get_task(tx: Tx, query: GetTask) -> Task:
     return Task.of(await _row(tx, query.task_id))
 
 
+_VERSION = Statement(sa.select(t.task.c.version).where(t.task.c.id == P_TASK, access.readable()))
+
+
+async def version_of(tx: Tx, query: GetTask) -> int:
+    """The number of the task's newest event: whether anything has changed, for the price of one look.
+
+    Raises:
+        NotFound: no such task, or not yours to see.
+    """
+    row = await tx.one(_VERSION, p_task_id=query.task_id)
+    if row is None:
+        raise NotFound("no such task")
+    return int(row.version)
+
+
 async def view_task(tx: Tx, query: GetTask) -> TaskView:
     """The task with its history, artifacts, open questions and pending approvals, as of one moment.
 
