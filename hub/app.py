@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters import a2a
@@ -42,8 +42,11 @@ from hub.middleware import Edge, Render, authenticated
 from hub.places import Places
 from hub.secret_file import HubSecret
 from hub.sessions import SESSIONS, Sessions
-from hub.settings import Settings
+from hub.settings import Settings, SettingsError
 from hub.version import version
+
+if TYPE_CHECKING:
+    from adapters.a2a.grpc_binding import GrpcServer
 
 WAITS, ALL_WAITS = 256, 10_000
 """Long polls of one principal, and of all."""
@@ -93,7 +96,7 @@ def build(
     platform = Platform(store or open_store(settings.database_url))
     clockwork = Clockwork(platform)
 
-    outbound = Outbound(Allowed.parse(settings.outbound_allow), listening=lambda: settings.sockets(port))
+    outbound = Outbound(Allowed.parse(settings.outbound_allow), listening=lambda: settings.all_sockets(port))
     sender = WebhookSender(outbound)
     pace = Pace(retries=settings.delivery_retries)
     courier = Courier(platform, sender, {PUSH.name: PushComposer(platform)}, pace)
@@ -114,7 +117,9 @@ def build(
         waits=waits,
         streams=streams,
         receivers=sender,
+        grpc_address=settings.grpc_address,
     )
+    over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
         Door(docs.routes(), public=docs.PATHS),
@@ -141,6 +146,9 @@ def build(
                 await job.start()
                 stack.push_async_callback(job.stop)
             stack.push_async_callback(authenticator.close)
+            if over_grpc is not None:
+                await over_grpc.start()
+                stack.push_async_callback(over_grpc.stop)
             farewell = asyncio.create_task(_farewell(platform, stopping), name="farewell")
             stack.callback(farewell.cancel)
             yield
@@ -167,6 +175,23 @@ def build(
     return App(edge, platform, public_url, stopping, streams)
 
 
+def _grpc(
+    settings: Settings, platform: Platform, config: a2a.A2AConfig, authenticator: Authenticator
+) -> "GrpcServer":
+    """The server of A2A over gRPC.
+
+    Raises:
+        SettingsError: its extra is not installed.
+    """
+    try:
+        from adapters.a2a.grpc_binding import GrpcServer
+    except ImportError as error:
+        missing = "needs the extra `grpc` (pip install 'crossdock[grpc]'), or must be empty"
+        raise SettingsError("CROSSDOCK_GRPC_PORT", missing, "") from error
+    host, port = settings.host.strip("[]"), settings.grpc_port or 0
+    return GrpcServer(platform, config, authenticator, host=host, port=port)
+
+
 class _Front:
     """Sends `/api/v1` to its own dispatcher, and everything else to the doors."""
 
@@ -175,13 +200,20 @@ class _Front:
         self._sessions = sessions
         self._router = router
         self._prefix = PREFIX + "/"
+        # A path without parameters needs no search; the router tries its routes one by one.
+        self._plain = {
+            route.path: route.app
+            for route in reversed(router.routes)
+            if isinstance(route, Route) and not route.param_convertors and route.methods is None
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(self._prefix):
             scope[SESSIONS] = self._sessions
             await self._api(scope, receive, send)
         else:
-            await self._router(scope, receive, send)
+            app = self._plain.get(scope["path"], self._router) if scope["type"] == "http" else self._router
+            await app(scope, receive, send)
 
 
 async def _farewell(platform: Platform, stopping: asyncio.Event) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from hub import setting_values as values
 
@@ -83,6 +84,13 @@ class Settings:
         parse=values.port,
         default=8080,
         example="8080",
+    )
+    grpc_port: int | None = _setting(
+        "Port for A2A over gRPC; needs the extra `grpc`. Cards say that it is reached at the host of the "
+        "public address, where the proxy that ends TLS must pass it on.",
+        parse=values.port,
+        default_text="off",
+        example="50051",
     )
     public_url: str | None = _setting(
         "The address by which others reach this hub; links, cards and tokens carry it. May end in a path.",
@@ -259,6 +267,10 @@ class Settings:
         except ValueError:  # a name: every address that is this machine's counts
             return [("0.0.0.0", port or self.port), ("::", port or self.port)]  # noqa: S104 - nothing listens
 
+    def all_sockets(self, port: int | None = None) -> Sequence[tuple[str, int]]:
+        """As `sockets`, with those of gRPC."""
+        return [*self.sockets(port), *(self.sockets(self.grpc_port) if self.grpc_port else ())]
+
     @property
     def binds_loopback(self) -> bool:
         """Whether only this machine can reach the hub."""
@@ -268,6 +280,14 @@ class Settings:
             return ipaddress.ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return False
+
+    @property
+    def grpc_address(self) -> str | None:
+        """Where others reach A2A over gRPC, as `host:port`; None when it is off."""
+        if not self.grpc_port:
+            return None
+        host = urlsplit(self.address()).hostname or ""
+        return f"[{host}]:{self.grpc_port}" if ":" in host else f"{host}:{self.grpc_port}"
 
     def address(self, port: int | None = None) -> str:
         """The hub's public address, without a trailing slash; `port` is the one really taken."""

@@ -88,8 +88,6 @@ class A2AConfig:
     """The hub's address as others reach it, without a trailing slash."""
     version: str
     """The product's version, for the card."""
-    grpc_address: str | None = None
-    """Host and port of the gRPC binding, as others reach it; None where it is off."""
     blocking_seconds: float | None = None
     """Caps how long a blocking send waits; None waits as long as its client does."""
     heartbeat_seconds: float = 15.0
@@ -100,4 +98,6 @@ class A2AConfig:
     streams: Places = field(default_factory=Unlimited)
     receivers: Receivers | None = None
     """Who judges where push notifications go. Without it there are none."""
+    grpc_address: str | None = None
+    """Host and port of the gRPC binding, as others reach it; None where it is off."""
     hub: ExposedAgent = field(default=HUB)
