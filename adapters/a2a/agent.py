@@ -80,6 +80,10 @@ class Unlimited:
         return nullcontext()
 
 
+class CannotListen(Exception):
+    """The port of a binding with a port of its own is taken, or is not this machine's."""
+
+
 @dataclass(frozen=True)
 class A2AConfig:
     """What `hub/app.py` decides about this face."""

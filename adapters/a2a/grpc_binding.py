@@ -21,7 +21,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from starlette.types import Message, Scope
 
 from adapters.a2a import errors, request
-from adapters.a2a.agent import A2AConfig, ExposedAgent
+from adapters.a2a.agent import A2AConfig, CannotListen, ExposedAgent
 from adapters.a2a.dispatch import Call, Dispatcher, Frames
 from adapters.a2a.errors import A2AError, describe
 from adapters.a2a.operations import OPERATIONS
@@ -41,10 +41,6 @@ _MOST_DETAILS: Final = 4096
 _MOST_MESSAGE: Final = 1024
 
 assert error_details_pb2.DESCRIPTOR, "the types of details are known by their import"
-
-
-class CannotListen(Exception):
-    """The port is taken, or is not this machine's."""
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,14 @@ def _run(screen: "_Screen", settings: Settings) -> None:
 
 def _explained(cause: BaseException, settings: Settings) -> BaseException:
     """The failure that a start which the app refused means to a person."""
+    from adapters.a2a.agent import CannotListen
     from core.bootstrap import ForeignSecret
     from core.store.sqlite import StoreInUse
     from hub.cli.offline import foreign_secret
 
+    if isinstance(cause, CannotListen):
+        hint = Hint("note", "CROSSDOCK_GRPC_PORT must be a port that no other program has taken")
+        return Failure(str(cause), [hint], "CANNOT_LISTEN")
     if isinstance(cause, StoreInUse):
         hint = Hint("note", "one process serves one SQLite file; several hubs share a PostgreSQL database")
         return Failure(str(cause), [hint], "STORE_IN_USE")
@@ -192,6 +196,8 @@ def _banner(screen: _Screen, url: str, to_paste: Sequence[str]) -> list[str]:
         f"  API page   {url}/docs",
         f"  A2A        {url}/a2a   card: {url}/.well-known/agent-card.json",
     ]
+    if screen.settings.grpc_address is not None:
+        lines.append(f"  A2A gRPC   {screen.settings.grpc_address}")
     if screen.admin_key is not None:
         lines.append(f"  Admin key  {screen.admin_key}   shown only now; more: crossdock keys create")
     if to_paste:

@@ -14,7 +14,8 @@ from a2a.utils.grpc_status import status_from_call
 from google.protobuf import json_format  # type: ignore[import-untyped]
 
 from adapters.a2a import A2AConfig
-from adapters.a2a.grpc_binding import CannotListen, GrpcServer
+from adapters.a2a.agent import CannotListen
+from adapters.a2a.grpc_binding import GrpcServer
 from core.platform import Platform
 from core.tasks.report import CompleteTask, complete
 from tests.adapters.a2a.support import Client, Executor, Few, Keys
