@@ -206,3 +206,42 @@ class DeliveryState(StrEnum):
     """The receiver said 2xx."""
     DEAD = "dead"
     """Given up; only a redelivery tries it again."""
+
+
+class VerificationStatus(StrEnum):
+    """What the hub knows about a server that it calls: whether it is what it was registered as."""
+
+    UNKNOWN = "unknown"
+    """Not verified yet, or what it was verified with has changed."""
+    VERIFIED = "verified"
+    """It answered as it should; the snapshot is what it said."""
+    FAILED = "failed"
+    """It answered wrongly the last time; the snapshot is from before."""
+
+
+class Health(StrEnum):
+    """How a server that the hub calls is doing. It says nothing about whether it is the right one."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    """It answers, but not as the protocol asks."""
+    UNREACHABLE = "unreachable"
+    NEEDS_REAUTH = "needs_reauth"
+    """It does not accept the credential that the hub has for it."""
+
+
+class DelegationState(StrEnum):
+    """Where a task stands that was given to a remote agent. `core/delegations.py` says how it moves."""
+
+    UNSENT = "unsent"
+    """Nothing has reached the remote agent."""
+    SENDING = "sending"
+    """It is on its way, or nobody knows whether it arrived."""
+    ACTIVE = "active"
+    """The remote agent has a task for it."""
+    ASKED = "asked"
+    """The remote agent waits for an answer, and so does our task."""
+    DONE = "done"
+    """The remote agent's last word was taken over, or is not wanted any more."""
+    LOST = "lost"
+    """What became of it cannot be known. It is not sent again by itself."""

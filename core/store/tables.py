@@ -14,13 +14,23 @@ from sqlmodel import Field, SQLModel
 
 from core.store.types import Id, Instant, Json
 from core.transitions import FINAL, LEASED
-from schemas.vocabulary import AgentStatus, ApprovalStatus, DeliveryState, InputStatus, TaskState
+from schemas.vocabulary import (
+    AgentStatus,
+    ApprovalStatus,
+    DelegationState,
+    DeliveryState,
+    Health,
+    InputStatus,
+    TaskState,
+    VerificationStatus,
+)
 
 _FINAL = ", ".join(str(int(s)) for s in sorted(FINAL))
 _LEASED = ", ".join(str(int(s)) for s in sorted(LEASED))
 _STATES = ", ".join(str(int(s)) for s in TaskState)
 _READY = f"state = {int(TaskState.READY)}"
 _SETTLED = ", ".join(repr(s.value) for s in (DeliveryState.DELIVERED, DeliveryState.DEAD))
+_DELEGATION_OVER = ", ".join(repr(s.value) for s in (DelegationState.DONE, DelegationState.LOST))
 
 
 def _one_of(column: str, words: type[StrEnum]) -> str:
@@ -538,6 +548,87 @@ class DeliveryQueueRow(SQLModel, table=True):
     lease_until: datetime | None = Field(default=None, sa_type=Instant)
 
 
+class RemoteAgentRow(SQLModel, table=True):
+    """An agent that works elsewhere and is reached over A2A. It has the id of its `agent` row."""
+
+    __tablename__ = "remote_agent"
+    __table_args__ = (
+        sa.CheckConstraint(
+            _one_of("verification_status", VerificationStatus), name="remote_agent_verification_valid"
+        ),
+        sa.CheckConstraint(_one_of("health", Health), name="remote_agent_health_valid"),
+        sa.UniqueConstraint("tenant_id", "card_url", name="remote_agent_card"),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    card_url: str
+    card: dict[str, Any] = Field(sa_type=Json)
+    """The card as it was when it was last verified."""
+    card_digest: str
+    interface: dict[str, Any] = Field(sa_type=Json)
+    """Which of the card's interfaces is called, and how."""
+    signature: str
+    approved_origins: list[str] = Field(sa_type=Json)
+    """Where its endpoints may be beside the card's own origin."""
+    trusted_keys: list[Any] = Field(sa_type=Json)
+    """Keys that must have signed the card, as JWKs; none: whatever keys its signatures name."""
+    auth: dict[str, Any] = Field(sa_type=Json)
+    """How the hub proves who it is, without the secret."""
+    secret: str | None = None
+    """Sealed."""
+    verification_status: str
+    verification_error: str | None = None
+    verified_at: datetime | None = Field(default=None, sa_type=Instant)
+    health: str
+    health_error: str | None = None
+    health_at: datetime = Field(sa_type=Instant)
+    is_active: bool = True
+    revision: int = 1
+    """Grows with every change of what is called, and how."""
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
+class DelegationRow(SQLModel, table=True):
+    """A task that was given to a remote agent: what a restart needs to go on where it was."""
+
+    __tablename__ = "delegation"
+    __table_args__ = (
+        sa.CheckConstraint(_one_of("state", DelegationState), name="delegation_state_valid"),
+        sa.Index(
+            "delegation_open",
+            "task_id",
+            "remote_agent_id",
+            unique=True,
+            **_where(f"state NOT IN ({_DELEGATION_OVER})"),
+        ),
+        sa.Index("delegation_task", "task_id", "id"),
+        sa.Index("delegation_due", "look_at", **_where(f"state NOT IN ({_DELEGATION_OVER})")),
+        sa.Index("delegation_remote", "remote_agent_id", "id"),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    task_id: UUID = Field(sa_type=Id)
+    remote_agent_id: UUID = Field(sa_type=Id)
+    attempt: int
+    """The attempt of the task that works on it now, or did last."""
+    state: str
+    context_id: str | None = None
+    """The conversation's name at the remote agent."""
+    remote_task_id: str | None = None
+    sent_n: int = 0
+    """The history of the task up to here has reached the remote agent."""
+    sending_n: int | None = None
+    """The history up to here is on its way."""
+    asked: list[str] = Field(sa_type=Json)
+    """The questions of the remote agent that were passed on, oldest first."""
+    error: str | None = None
+    look_at: datetime | None = Field(default=None, sa_type=Instant)
+    """When to look at it, if nobody works on it by then."""
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
 class MetaRow(SQLModel, table=True):
     """Facts about the database itself, such as the id of the secret that sealed it."""
 
@@ -581,4 +672,6 @@ consumer = _t.consumer
 push_config = _t.push_config
 delivery = _t.delivery
 delivery_queue = _t.delivery_queue
+remote_agent = _t.remote_agent
+delegation = _t.delegation
 meta = _t.meta
