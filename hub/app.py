@@ -99,7 +99,8 @@ def build(
     outbound = Outbound(Allowed.parse(settings.outbound_allow), listening=lambda: settings.all_sockets(port))
     sender = WebhookSender(outbound)
     pace = Pace(retries=settings.delivery_retries)
-    courier = Courier(platform, sender, {PUSH.name: PushComposer(platform)}, pace)
+    alone = settings.database_path is not None  # one process serves one SQLite file
+    courier = Courier(platform, sender, {PUSH.name: PushComposer(platform)}, pace, alone=alone)
     fanout = Fanout(platform)
 
     exchange = Exchange(platform, keyring, public_url)

@@ -36,8 +36,8 @@ class Pace:
     """Requests to one endpoint at once."""
     at_once: int = 64
     """Requests of this process at once."""
-    lease_seconds: float = 30.0
-    """For one delivery; it is given up a little sooner."""
+    lease_seconds: float = 15.0
+    """For one attempt, which is given up five seconds sooner, whatever it is at."""
     in_a_row: int = 16
     """Deliveries of one queue before others of its endpoint have their turn."""
     backstop: float = 1.0
@@ -55,8 +55,16 @@ class Courier:
     """The deliveries of one hub process. `composers` are by the name of their channel."""
 
     def __init__(
-        self, platform: Platform, sender: Sender, composers: Mapping[str, Composer], pace: Pace = DEFAULT
+        self,
+        platform: Platform,
+        sender: Sender,
+        composers: Mapping[str, Composer],
+        pace: Pace = DEFAULT,
+        *,
+        alone: bool = False,
     ) -> None:
+        """`alone`: no other process can be at work on this database."""
+        self._alone = alone
         self._platform = platform
         self._sender = sender
         self._composers = composers
@@ -72,7 +80,7 @@ class Courier:
 
     async def start(self) -> None:
         """Begin to send."""
-        await self._platform.write(_HUB, queues.begin, None)
+        await self._platform.write(_HUB, queues.begin, self._alone)
         self._running = [
             asyncio.create_task(self._run(), name="deliveries"),
             asyncio.create_task(self._keep_house(), name="old deliveries"),

@@ -132,6 +132,9 @@ _RELEASE = Statement(
     .where(_q.lease_id == sa.bindparam("p_lease_id", type_=Id()))
     .values(lease_id=None, lease_until=None)
 )
+_FREE_ALL = Statement(
+    sa.update(t.delivery_queue).where(_q.lease_until.is_not(None)).values(lease_id=None, lease_until=None)
+)
 _SETTLE = Statement(
     sa.update(t.delivery)
     .where(_d.id == _P_ID, _d.settled_at.is_(None))
@@ -161,9 +164,14 @@ _STATES: Final[Mapping[Fate, DeliveryState]] = MappingProxyType(
 )
 
 
-async def begin(tx: Tx, _: None) -> None:
-    """Make the row by which replicas take turns, where it is missing."""
+async def begin(tx: Tx, alone: bool) -> None:
+    """Make the row by which replicas take turns, where it is missing.
+
+    Who is `alone` on its database has nobody to respect: leases there are what its last run left behind.
+    """
     await tx.run(_BEGIN, name=TURN, pos=0)
+    if alone:
+        await tx.run(_FREE_ALL)
 
 
 async def soon(tx: Tx, _: None) -> datetime | None:

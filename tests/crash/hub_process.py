@@ -16,9 +16,12 @@ START_SECONDS = 30.0
 class HubProcess:
     """Starts, is killed, starts again."""
 
-    def __init__(self, directory: Path, database_url: str, *, core: int | None = None) -> None:
-        """With `core` it stays on that one of the machine's cores."""
+    def __init__(
+        self, directory: Path, database_url: str, *, core: int | None = None, **settings: str
+    ) -> None:
+        """With `core` it stays on that one of the machine's cores. `settings` are variables of the hub."""
         self._core = core
+        self._settings = settings
         self.database_url = database_url
         self.log = directory / "hub.log"
         with socket.socket() as probe:
@@ -49,6 +52,7 @@ class HubProcess:
                     "CROSSDOCK_DATABASE_URL": self.database_url,
                     "CROSSDOCK_ADMIN_API_KEY": ADMIN_KEY,
                     "CROSSDOCK_LOG_LEVEL": "warning",
+                    **self._settings,
                 },
                 stdout=log,
                 stderr=log,

@@ -97,12 +97,19 @@ class Composer:
 class Office:
     """One replica's part of it."""
 
-    def __init__(self, platform: Platform, receivers: Receivers | None = None, pace: Pace = SWIFT) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        receivers: Receivers | None = None,
+        pace: Pace = SWIFT,
+        *,
+        alone: bool = False,
+    ) -> None:
         self.platform = platform
         self.receivers = receivers or Receivers()
         self.composer = Composer(platform)
         self.fanout = Fanout(platform, backstop=0.05, pause=0.0)
-        self.courier = Courier(platform, self.receivers, {PUSH.name: self.composer}, pace)
+        self.courier = Courier(platform, self.receivers, {PUSH.name: self.composer}, pace, alone=alone)
 
     async def open(self) -> None:
         """Begin."""

@@ -246,6 +246,26 @@ async def test_a_crash_only_repeats(platform: Platform, stage: Stage, clock: Fak
         await crashed.shut()
 
 
+async def test_a_hub_that_is_alone_on_its_database_waits_for_no_lease_of_a_dead_one(
+    platform: Platform, stage: Stage
+) -> None:
+    crashed = Office(platform)
+    crashed.receivers.close(URL)
+    await crashed.open()
+    task, _ = await told_about(crashed, stage)
+    await stage.cancel(task.id)
+    await until(lambda: len(crashed.receivers.tried) == 1)
+    for running in (*crashed.courier._running, *crashed.courier._serving):
+        running.cancel()
+    next_one = Office(platform, alone=True)
+    await next_one.open()
+    try:
+        await until(lambda: len(next_one.receivers.heard) == 1)
+    finally:
+        await next_one.shut()
+        await crashed.shut()
+
+
 async def test_a_stop_gives_back_what_is_not_finished(platform: Platform, stage: Stage) -> None:
     first = Office(platform)
     first.receivers.close(URL)
