@@ -89,15 +89,14 @@ class Clockwork:
         self._running = []
 
     async def sweep(self, sweep: Sweep) -> int:
-        """One look: every step that is due now. Returns how many there were."""
+        """One look: every step that is due now, together, so that they share commits. Returns how many."""
         found = await self._platform.read(SYSTEM(NOBODY), sweep.look, None)
-        for item in found:
-            try:
-                await self._platform.write(SYSTEM(item.tenant_id), sweep.step, item)
-            except Unavailable:
-                raise
-            except HubError as error:
-                self._log.warning("%s: %s", sweep.name, error.message)
+        steps = [self._platform.write(SYSTEM(item.tenant_id), sweep.step, item) for item in found]
+        for outcome in await asyncio.gather(*steps, return_exceptions=True):
+            if isinstance(outcome, HubError) and not isinstance(outcome, Unavailable):
+                self._log.warning("%s: %s", sweep.name, outcome.message)
+            elif outcome is not None:
+                raise outcome
         return len(found)
 
     async def count_presence(self) -> None:
