@@ -22,7 +22,7 @@ from core.store import tables as t
 from core.store.statement import Statement
 from core.store.tx import Tx
 from core.tail import Event, SlowReader, Subscription
-from core.tasks.read import GetTask, view_task
+from core.tasks.read import GetTask, version_of, view_task
 from core.tasks.task import TaskView
 from core.transitions import ASKING, FINAL
 from schemas.vocabulary import TaskState
@@ -306,9 +306,16 @@ def settled(view: TaskView, caller: Caller) -> bool:
 
 
 async def await_settled(
-    platform: Platform, caller: Caller, task_id: UUID, timeout: float | None = None
+    platform: Platform,
+    caller: Caller,
+    task_id: UUID,
+    timeout: float | None = None,
+    *,
+    known: TaskView | None = None,
 ) -> TaskView:
     """The task once it is final or asks for something that the caller could give; after `timeout`, as it is.
+
+    `known` is the task as the caller has just seen it, which saves reading it again while it is that.
 
     A cheap subscription: no thread and no database connection is held while it waits.
 
@@ -318,6 +325,10 @@ async def await_settled(
     """
     deadline = None if timeout is None else platform.monotonic() + timeout
     async with await platform.tail.subscribe(task_id=task_id, wanted=_may_settle) as live:
+        if known is not None and not settled(known, caller):
+            version = await platform.read(caller, version_of, GetTask(task_id))
+            if version == known.task.version:
+                await live.next(timeout)
         return await _settle(platform, caller, task_id, live, deadline)
 
 

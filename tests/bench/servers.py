@@ -76,6 +76,8 @@ class Hub(Server):
     """A hub, with sixteen agents whose work the benchmark does."""
 
     agents: Sequence[tuple[str, str]] = ()
+    bulk: str | None = None
+    """The agent of the external worker, and its key."""
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One call of its REST API, as an operator."""
@@ -102,9 +104,11 @@ class Hub(Server):
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[None]:
-        """An external worker with sixteen slots, while the block runs."""
-        slots = [f"{agent}:{key}" for agent, key in self.agents]
-        process = await _spawn("worker", self.url, *slots)
+        """An external worker with places for 64 tasks, while the block runs."""
+        if self.bulk is None:
+            made = await self.ask("POST", "/api/v1/agents/register", {"name": "echo", "max_concurrent": 64})
+            self.bulk = f"{made['id']}:{made['api_key']}"
+        process = await _spawn("worker", self.url, *[self.bulk] * 2)
         try:
             await asyncio.sleep(0.7)  # until all its claims wait
             yield

@@ -1,6 +1,7 @@
-"""An external worker on raw sockets: `python -m tests.bench.worker URL AGENT:KEY...`, one slot for each.
+"""An external worker on raw sockets: `python -m tests.bench.worker URL AGENT:KEY...`, a connection for each.
 
-Every slot waits for a task, starts it with the claim, echoes it and asks for the next. It prints nothing.
+Every connection waits for tasks, starts up to sixteen with one claim, echoes them and completes them in one
+batch, as a worker for many small tasks does. It prints nothing.
 """
 
 import asyncio
@@ -14,15 +15,17 @@ from tests.bench.load import Connection, Requests, Script, pin
 
 
 def _working(requests: Requests, agent_id: str) -> Script:
-    wish = {"agent_id": agent_id, "wait_seconds": 20, "start": True}
+    wish = {"agent_id": agent_id, "wait_seconds": 20, "start": True, "limit": 16}
     claim = requests.post("/api/v1/tasks/claim", json.dumps(wish).encode())
     while True:
         status, answer = yield claim
         if status != 200:
             continue
-        task = json.loads(answer)["data"]
-        said = {"lease_id": task["lease_id"], "output": {"text": task["input"]["text"]}}
-        yield requests.post(f"/api/v1/tasks/{task['id']}/complete", json.dumps(said).encode())
+        results = [
+            {"task_id": task["id"], "lease_id": task["lease_id"], "output": {"text": task["input"]["text"]}}
+            for task in json.loads(answer)["data"]
+        ]
+        yield requests.post("/api/v1/tasks/complete-batch", json.dumps({"results": results}).encode())
 
 
 async def main(url: str, slots: list[str]) -> None:
