@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -46,13 +47,17 @@ class RunningHub:
 
 @contextmanager
 def running_hub(directory: Path) -> Iterator[RunningHub]:
-    """Serve on a free port with SQLite in `directory`, until the block ends."""
+    """Serve on free ports with SQLite in `directory`, gRPC too, until the block ends."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_")}
     with (directory / "stderr.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "hub", "serve", "--port", "0", "--json"],
             cwd=directory,
-            env={**kept, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={
+                **kept,
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "CROSSDOCK_GRPC_PORT": str(_free_port()),
+            },
             stdout=subprocess.PIPE,
             stderr=log,
         )
@@ -73,6 +78,13 @@ def running_hub(directory: Path) -> Iterator[RunningHub]:
             process.wait(15)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _wait_until_ready(hub: RunningHub) -> None:
