@@ -212,6 +212,7 @@ class Tail:
         self._page = 0
         self._wanted = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+        self._stopped: HubError | None = None
         self._log = logging.getLogger("crossdock.tail")
 
     @property
@@ -224,7 +225,8 @@ class Tail:
         self._running = asyncio.create_task(self._run(), name="event tail")
 
     async def stop(self, reason: HubError) -> None:
-        """Cut every subscription with `reason`, and stop reading."""
+        """Cut every subscription with `reason`, those to come as well, and stop reading."""
+        self._stopped = reason
         for subscription in [*self._all, *(s for of_task in self._by_task.values() for s in of_task)]:
             subscription.cut(reason)
         if self._running is not None:
@@ -241,6 +243,8 @@ class Tail:
             if not self.subscribers:
                 self._head = head
         subscription.since = self._head
+        if self._stopped is not None:
+            subscription.cut(self._stopped)
         if task_id is None:
             self._all.add(subscription)
         else:
