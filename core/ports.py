@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
+from typing import Any, Protocol
 from uuid import UUID
+
+from core.sealing import Secret
+from schemas.vocabulary import Health
 
 GONE = 410
 
@@ -85,4 +89,62 @@ class Composer(Protocol):
         Raises:
             NoTarget: the target or what it was to hear about is gone.
             HubError: the database is away; the delivery keeps its turn.
+        """
+
+
+class Signature(StrEnum):
+    """What the signatures of a card are worth."""
+
+    NONE = "none"
+    VALID = "valid"
+    UNKNOWN = "unknown"
+    """There are some, and no key to check them with."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardWanted:
+    """Which card to fetch, what it is held to, and how the hub will call the agent."""
+
+    url: str
+    approved_origins: Sequence[str]
+    """Where its endpoints may be beside the card's own origin."""
+    trusted_keys: Sequence[Mapping[str, Any]]
+    """JWKs, one of which must have signed it; none: the keys that its signatures name."""
+    auth: Mapping[str, Any]
+    secret: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CardFound:
+    """A card that is what it should be. URLs are as they were parsed."""
+
+    url: str
+    card: Mapping[str, Any]
+    digest: str
+    interface: Mapping[str, Any]
+    """`url`, `binding`, `version`, `tenant`, and what the agent can do that matters to a caller."""
+    signature: Signature
+    auth: Mapping[str, Any]
+    """As wanted, completed by what the card says."""
+    health: Health
+    health_error: str | None
+
+
+class CardRefused(Exception):
+    """No card, or not one to work with. The reason may be shown. `reachable`: something did answer."""
+
+    def __init__(self, reason: str, *, reachable: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.reachable = reachable
+
+
+class Cards(Protocol):
+    """Fetches and judges the cards of agents that work elsewhere."""
+
+    async def look(self, wanted: CardWanted) -> CardFound:
+        """The card, verified; and whether the agent accepts the hub's credential.
+
+        Raises:
+            CardRefused: why there is none.
         """

@@ -27,6 +27,9 @@ ORCHESTRATOR_MODE = "orchestrator"
 FRESH = 1.0
 """Seconds after which the routes are read again: another replica may have made one."""
 
+ACCEPTS_UNTAGGED = "accepts_untagged"
+"""Attribute of an agent that works elsewhere: whether it gets tasks that ask for nothing in particular."""
+
 MODES = {
     ExecutionMode.SPECIALIST: frozenset({TASK_MODE}),
     ExecutionMode.ORCHESTRATOR: frozenset({ORCHESTRATOR_MODE}),
@@ -66,9 +69,13 @@ class Offer:
     tags: frozenset[str]
     tools: frozenset[str]
     modes: frozenset[str]
+    tagged_only: bool = False
+    """Takes nothing that asks for no tag."""
 
     def covers(self, route: Route) -> bool:
         """Whether everything that the route asks for is offered."""
+        if self.tagged_only and not route.tags:
+            return False
         return route.tags <= self.tags and route.tools <= self.tools and route.mode in self.modes
 
 
@@ -84,6 +91,7 @@ def offer_of(agent: Row, sent_tags: Iterable[str]) -> Offer:
         frozenset(agent.routing_tags) | frozenset(sent_tags) | {agent_tag(agent.id)},
         frozenset(tools.get("required", ())) | frozenset(tools.get("optional", ())),
         MODES[ExecutionMode(agent.execution_mode)],
+        agent.protocol == "a2a" and agent.attributes.get(ACCEPTS_UNTAGGED) is False,
     )
 
 

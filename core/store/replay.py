@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
@@ -25,6 +25,8 @@ from core.store.statement import Row, Statement
 from core.store.tables import idem
 from core.store.tx import Tx
 from core.store.types import Encoded
+
+T = TypeVar("T")
 
 FIND = Statement(
     sa.select(idem.c.body_hash, idem.c.answer).where(
@@ -84,10 +86,29 @@ class Replay:
         tx.add(REMEMBER, **self.key, body_hash=self.digest, answer=self.codec.dump(result), at=tx.now)
 
 
+class Beside(Generic[T]):
+    """What a command needs though its caller did not say it: no part of what makes two calls equal."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "Beside(…)"
+
+
 def digest(argument: Any) -> bytes:
     """SHA-256 of the argument as JSON with sorted keys."""
-    canonical = json.dumps(to_jsonable_python(argument), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(
+        to_jsonable_python(argument, fallback=_unsaid), sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(canonical.encode()).digest()
+
+
+def _unsaid(value: Any) -> None:
+    if not isinstance(value, Beside):
+        raise TypeError(f"a command's argument cannot hold a {type(value).__qualname__}")
 
 
 def target_of(argument: Any) -> str:
