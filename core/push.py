@@ -88,10 +88,10 @@ class PutConfig:
 
 @dataclass(frozen=True)
 class SubmitNotified:
-    """A new task, about which somebody is told from its first event on."""
+    """A new task, and who is told about it from its first event on, if anybody."""
 
     task: SubmitTask
-    notify: Notify
+    notify: Notify | None = None
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,11 @@ async def submit_notified(tx: Tx, command: SubmitNotified) -> TaskView:
 
     Raises: as `core.tasks.submit.submit`.
     """
-    view, row_id = await submit_view(tx, command.task), tx.new_id()
-    config_id = command.notify.config_id or str(row_id)
-    tx.add(
-        _INSERT, **_columns(tx, view.task.id, row_id, config_id, command.notify), after_version=0, live=True
-    )
+    view, row_id, notify = await submit_view(tx, command.task), tx.new_id(), command.notify
+    if notify is None:
+        return view
+    columns = _columns(tx, view.task.id, row_id, notify.config_id or str(row_id), notify)
+    tx.add(_INSERT, **columns, after_version=0, live=True)
     tx.wake(TARGETS)
     return view
 

@@ -175,9 +175,9 @@ async def _accept(
         _note_replay(call, replied.replayed)
         return task_id, None
     task = _command(call, request)
-    if notify is None:
+    if notify is None and caller.replay_key is None:
         outcome = await platform.write_once(caller, submit_view, task)
-    else:
+    else:  # one command for all that may be repeated, so that a key stands for one request
         outcome = await platform.write_once(caller, submit_notified, SubmitNotified(task, notify))
     _note_replay(call, outcome.replayed)
     return outcome.result.task.id, None if outcome.replayed else outcome.result

@@ -40,6 +40,7 @@ from tests.adapters.a2a.support import (
 )
 
 PUBLIC_URL = "https://93.184.216.34/hook"
+"""Judged, and never called: where it is used nothing happens that is to be told."""
 LARGE = "x" * 200_000
 
 
@@ -204,6 +205,14 @@ async def test_a_send_that_is_repeated_is_told_once(
     await executor.finish()
     await receiver.until(lambda: is_final(receiver))
     assert sum("task" in body for body in receiver.bodies()) == 1
+
+
+async def test_a_key_stands_for_one_request_whoever_is_to_be_told(ann: Client, receiver: Receiver) -> None:
+    await ann.result("SendMessage", wanting(receiver.url()), Idempotency_Key="k")
+    for other in (at_once(), wanting(receiver.url("else")), at_once(messageId="m2")):
+        error = await ann.error("SendMessage", other, Idempotency_Key="k")
+        assert error["data"][0]["metadata"]["reason_code"] == "request_id_reused"
+    assert (await ann.result("ListTasks"))["totalSize"] == 1
 
 
 async def test_configurations_are_made_read_listed_and_deleted_over_both_bindings(ann: Client) -> None:
