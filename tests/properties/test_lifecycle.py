@@ -36,6 +36,19 @@ EFFORT = float(os.environ.get("CROSSDOCK_PROPERTY_EFFORT", "1"))
 """Multiplies the number of sequences; 1 keeps `make test` short."""
 PLACES = [1, 1, 2]
 SCHEMA = {"const": "ok"}
+SHOWN = (
+    *("state", "status_at", "status_message", "left_queue", "output", "error", "attributes", "context_id"),
+    *(
+        "agent_id",
+        "worker_id",
+        "attempt",
+        "cancel_requested_at",
+        "finished_at",
+        "retry_count",
+        "rework_count",
+    ),
+)
+"""What the faces show of a task."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -56,6 +69,7 @@ class Machine(RuleBasedStateMachine):
         self.lease_ids: dict[Lease, UUID] = {}
         self.keyed: list[tuple[Caller, Any, Any, Any]] = []
         self.position = 0
+        self.views: dict[tuple[UUID, int], Any] = {}
         self.woken: list[str] = []
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -125,6 +139,7 @@ class Machine(RuleBasedStateMachine):
             assert position == self.position, "a refused command left an event"
             assert not [topic for topic in self.woken if topic.startswith(("route:", "task:", "approval:"))]
         self.position = position
+        self._unseen_changes(snapshot)
         rows = {row["id"]: row for row in snapshot.rows["task"]}
         assert set(rows) == set(self.ids)
         for work, task_id in zip(self.model.tasks, self.ids, strict=True):
@@ -137,6 +152,16 @@ class Machine(RuleBasedStateMachine):
                 assert row[name] == (None if at is None else self._time(at)), (name, work)
             if work.state not in FINAL:
                 assert row["ready_at"] == self._time(work.ready_at), work
+
+    def _unseen_changes(self, snapshot: law.Snapshot) -> None:
+        """Whoever keeps a view of a task by its version must never show an old one."""
+        inputs, pending = snapshot.of_task("input_request"), snapshot.of_task("approval")
+        for row in snapshot.rows["task"]:
+            open_inputs = [i["id"] for i in inputs.get(row["id"], ()) if i["status"] == "open"]
+            to_decide = [a["id"] for a in pending.get(row["id"], ()) if a["status"] == "pending"]
+            view = ({name: row[name] for name in SHOWN}, open_inputs, to_decide)
+            known = self.views.setdefault((row["id"], row["version"]), view)
+            assert view == known, "a task changed its view and not its version"
 
     def _time(self, at: float) -> Any:
         return self.began + timedelta(seconds=at)
