@@ -1,4 +1,4 @@
-"""The official Python client, over both bindings, against a real hub."""
+"""The official Python client, over all three bindings, against a real hub."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import grpc.aio  # type: ignore[import-untyped]
 import httpx
 import pytest
-from a2a.client import A2ACardResolver, Client, ClientConfig, ClientFactory
+from a2a.client import (
+    A2ACardResolver,
+    Client,
+    ClientCallContext,
+    ClientCallInterceptor,
+    ClientConfig,
+    ClientFactory,
+)
+from a2a.client.interceptors import AfterArgs, BeforeArgs
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import (
     A2AError,
@@ -48,6 +57,20 @@ class Peer:
         return await self.polling.get_task(pb.GetTaskRequest(id=id))
 
 
+class Keyed(ClientCallInterceptor):
+    """Sends a key with every call."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    async def before(self, args: BeforeArgs) -> None:
+        """Add it."""
+        args.context = ClientCallContext(service_parameters={"Authorization": f"Bearer {self._key}"})
+
+    async def after(self, args: AfterArgs) -> None:
+        """Nothing to do."""
+
+
 def asked(text: str, **members: Any) -> pb.SendMessageRequest:
     """A request to send a text."""
     parts = members.pop("parts", None) or [pb.Part(text=text)]
@@ -61,19 +84,30 @@ def key(hub: RunningHub) -> str:
     return hub.key_for("python")
 
 
-@pytest.fixture(params=["JSONRPC", "HTTP+JSON"])
+@pytest.fixture(params=["JSONRPC", "HTTP+JSON", "GRPC"])
 async def peer(hub: RunningHub, key: str, request: pytest.FixtureRequest) -> AsyncIterator[Peer]:
     """A client of one binding, made from the card that the hub serves."""
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http:
+    channels: list[Any] = []
+
+    def channel(address: str) -> Any:
+        channels.append(grpc.aio.insecure_channel(address))
+        return channels[-1]
+
+    async with httpx.AsyncClient(timeout=30) as http:
         card = await A2ACardResolver(http, hub.url).get_agent_card()
 
         def client(streaming: bool) -> Client:
             config = ClientConfig(
-                streaming=streaming, httpx_client=http, supported_protocol_bindings=[request.param]
+                streaming=streaming,
+                httpx_client=http,
+                grpc_channel_factory=channel,
+                supported_protocol_bindings=[request.param],
             )
-            return ClientFactory(config).create(card)
+            return ClientFactory(config).create(card, interceptors=[Keyed(key)])
 
         yield Peer(client(True), client(False))
+    for opened in channels:
+        await opened.close()
 
 
 def texts(parts: Any) -> list[str]:

@@ -1,22 +1,30 @@
 // Scripted conversations of the official JavaScript client with a hub. Prints one JSON object: for each scenario what
-// the client saw, or the error it raised. Arguments: URL, API key, binding (JSONRPC or HTTP+JSON), folder of the peers.
+// the client saw, or the error it raised. Arguments: URL, API key, binding (JSONRPC or HTTP+JSON), folder of the peers,
+// version of the protocol (1.0 or 0.3): the client sees only interfaces of that version on the card.
 import { createRequire } from "node:module";
 import { randomUUID } from "node:crypto";
 
-const [url, key, binding, peers] = process.argv.slice(2);
+const [url, key, binding, peers, version] = process.argv.slice(2);
 const load = createRequire(`${peers}/`);
 const sdk = load("@a2a-js/sdk/client");
 const { TaskState, Role, taskStateToJSON } = load("@a2a-js/sdk");
 
 const authorized = (target, init) =>
   fetch(target, { ...init, headers: { ...init?.headers, Authorization: `Bearer ${key}` } });
+const fetchCard = async (target, init) => {
+  const answer = await authorized(target, init);
+  const card = await answer.json();
+  card.supportedInterfaces = card.supportedInterfaces.filter((one) => one.protocolVersion === version);
+  return Response.json(card, { status: answer.status });
+};
+const legacyCompat = { enabled: version === "0.3" };
 const transports = {
-  JSONRPC: new sdk.JsonRpcTransportFactory({ fetchImpl: authorized }),
-  "HTTP+JSON": new sdk.RestTransportFactory({ fetchImpl: authorized }),
+  JSONRPC: new sdk.JsonRpcTransportFactory({ fetchImpl: authorized, legacyCompat }),
+  "HTTP+JSON": new sdk.RestTransportFactory({ fetchImpl: authorized, legacyCompat }),
 };
 const factory = new sdk.ClientFactory({
   transports: [transports[binding]],
-  cardResolver: new sdk.DefaultAgentCardResolver({ fetchImpl: authorized }),
+  cardResolver: new sdk.DefaultAgentCardResolver({ fetchImpl: fetchCard }),
 });
 const client = await factory.createFromUrl(url);
 
