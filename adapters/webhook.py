@@ -4,9 +4,15 @@ Whatever is notified about (A2A push, webhooks) goes through here. The address i
 request. Nothing is retried here, and no answer is read beyond its status.
 """
 
+import logging
+
+from yarl import URL
+
 from adapters.outbound import WEBHOOK, Failure, Outbound, OutboundError
 from core.egress import Blocked
 from core.ports import Address, Outgoing, Sent
+
+logger = logging.getLogger("crossdock.webhook")
 
 
 class WebhookSender:
@@ -36,5 +42,7 @@ class WebhookSender:
                 "POST", outgoing.url, purpose=WEBHOOK, headers=outgoing.headers, data=outgoing.body
             )
         except OutboundError as error:
+            if error.failure is Failure.BLOCKED:
+                logger.warning("a notification was not sent: %s is not called", URL(outgoing.url).origin())
             return Sent(status=error.status, failure=error.failure.value)
         return Sent(status=answer.status)
