@@ -35,6 +35,14 @@ from schemas.strict_json import InvalidJson, dump_json, parse_json
 
 GRACE_SECONDS: Final = 5.0
 """How long a stop waits for calls in flight."""
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error
+    # A peer that went without a word is noticed, and may notice us.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
 DETAILS: Final = "grpc-status-details-bin"
 _MOST_DETAILS: Final = 4096
 """Trailers beyond 8 KiB are dropped by peers, and the answer with them."""
@@ -88,10 +96,8 @@ class GrpcServer:
         Raises:
             CannotListen: it cannot be.
         """
-        largest = self._config.max_body_bytes
-        server = grpc.aio.server(
-            options=[("grpc.max_receive_message_length", largest), ("grpc.so_reuseport", 0)]
-        )
+        largest = ("grpc.max_receive_message_length", self._config.max_body_bytes)
+        server = grpc.aio.server(options=[largest, *_OPTIONS])
         for service in SERVICES:
             server.add_generic_rpc_handlers([self._servicer.handlers(service)])
         try:

@@ -1,8 +1,10 @@
 """A2A over gRPC, in 1.0 and 0.3: raw stubs against a real server. Specification §10."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import grpc.aio  # type: ignore[import-untyped]
 import pytest
@@ -17,8 +19,25 @@ from adapters.a2a import A2AConfig
 from adapters.a2a.agent import CannotListen
 from adapters.a2a.grpc_binding import GrpcServer
 from core.platform import Platform
+from core.tasks.artifacts import PutArtifact, put_artifact
 from core.tasks.report import CompleteTask, complete
 from tests.adapters.a2a.support import Client, Executor, Few, Keys
+
+
+class Watched:
+    """A place for one, and a word when it is left."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    @contextmanager
+    def taken_by(self, principal_id: UUID) -> Iterator[None]:
+        """The place, while the block runs."""
+        try:
+            yield
+        finally:
+            self.left.set()
+
 
 NAMED: tuple[tuple[str, str], ...] = (("a2a-version", "1.0"),)
 
@@ -132,6 +151,29 @@ async def test_a_client_that_leaves_gives_its_place_back(
                     break
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(0)
+    await server.stop()
+
+
+async def test_a_reader_that_takes_nothing_is_dropped(
+    platform: Platform, config: A2AConfig, keys: Keys, executor: Executor
+) -> None:
+    place = Watched()
+    watching = A2AConfig(config.public_url, config.version, streams=place)
+    server = GrpcServer(platform, watching, keys, host="127.0.0.1", port=0, stall_seconds=0.2)
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = a2a_pb2_grpc.A2AServiceStub(channel)  # type: ignore[no-untyped-call]
+        stream = stub.SendStreamingMessage(asked(), metadata=by())
+        await stream.read()
+        held = await executor.take()
+        for n in range(24):
+            large = PutArtifact(
+                held.task.id, [{"text": "x" * 900_000}], artifact_id=f"{n}", lease_id=held.lease_id
+            )
+            await executor.do(put_artifact, large)
+        async with asyncio.timeout(10):
+            await place.left.wait()
+        stream.cancel()
     await server.stop()
 
 
