@@ -9,6 +9,7 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.crash.mutant import MUTANTS
 from tests.crash.run import Report, postgres_database, run
 
 
@@ -25,7 +26,10 @@ def main() -> int:
         default=os.environ.get("CROSSDOCK_TEST_POSTGRES_URL"),
         help="a PostgreSQL server; a database is made there and dropped (CROSSDOCK_TEST_POSTGRES_URL)",
     )
+    parser.add_argument("--mutants", action="store_true", help="kill hubs broken on purpose instead")
     options = parser.parse_args()
+    if options.mutants:
+        return asyncio.run(_teeth(options.seed))
     return asyncio.run(_all(options.kills, options.seed, options.postgres))
 
 
@@ -45,6 +49,19 @@ async def _all(kills: int, seed: int, postgres: str | None) -> int:
             print(f"{report.database}: {report.seconds:.0f} s, {len(report.faults)} faults", file=sys.stderr)
     _show(reports)
     return 1 if any(report.faults for report in reports) else 0
+
+
+async def _teeth(seed: int) -> int:
+    """Whether a crash test of these few kills notices each hub that is broken on purpose."""
+    missed = 0
+    for mutant in MUTANTS:
+        with tempfile.TemporaryDirectory(prefix="crossdock-crash-") as directory:
+            url = f"sqlite:///{directory}/hub.db"
+            report = await run(Path(directory), url, kills=4, seed=seed, mutant=mutant, stalls=0.2)
+        missed += not report.faults
+        verdict = f"noticed, for example: {report.faults[0]}" if report.faults else "NOT NOTICED"
+        print(f"a hub that {mutant}: {verdict}")
+    return missed
 
 
 def _show(reports: list[Report]) -> None:

@@ -179,7 +179,7 @@ class Worker(Client):
     """Claims, starts, says something, completes; stalls, hands back and vanishes in between."""
 
     agent_id: str
-    stall = True
+    stalls: float
 
     async def run(self) -> None:
         """Work until told to stop."""
@@ -203,11 +203,11 @@ class Worker(Client):
     async def work(self, held: Mapping[str, Any], started: bool) -> None:
         """Do one task in one of the ways in which tasks are done."""
         fate = self.chance.random()
-        if fate < 0.03 and self.stall:
+        if self.chance.random() < self.stalls:
             await self.come_late(held)
             return
-        if fate < 0.05 and self.stall:
-            return  # vanishes: the lease runs out
+        if fate < 0.02 and self.stalls:
+            return  # vanishes; its next claim finds the task again, or its lease runs out
         if not started and not await self.step("start", held, {}):
             return
         if fate < 0.10:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -17,9 +18,19 @@ class HubProcess:
     """Starts, is killed, starts again."""
 
     def __init__(
-        self, directory: Path, database_url: str, *, core: int | None = None, **settings: str
+        self,
+        directory: Path,
+        database_url: str,
+        *,
+        core: int | None = None,
+        module: Sequence[str] = ("hub",),
+        **settings: str,
     ) -> None:
-        """With `core` it stays on that one of the machine's cores. `settings` are variables of the hub."""
+        """With `core` it stays on that one of the machine's cores. `settings` are variables of the hub.
+
+        `module` is what Python runs, with its first arguments.
+        """
+        self._module = module
         self._core = core
         self._settings = settings
         self.database_url = database_url
@@ -43,7 +54,7 @@ class HubProcess:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-P", "-m", "hub", "serve", "--json"),
+                *("-P", "-m", *self._module, "serve", "--json"),
                 cwd=self._directory,
                 env={
                     **inherited,

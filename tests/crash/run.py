@@ -76,16 +76,21 @@ class Report:
         }
 
 
-async def run(directory: Path, url: str, *, kills: int, seed: int) -> Report:
-    """Kill a hub on this empty database so many times under load, and judge what is left."""
+async def run(
+    directory: Path, url: str, *, kills: int, seed: int, mutant: str | None = None, stalls: float = 0.03
+) -> Report:
+    """Kill a hub on this empty database so many times under load, and judge what is left.
+
+    `mutant` names a hub that is broken on purpose; `stalls` is how many tasks out of one are done too late.
+    """
     chance = random.Random(seed)
-    hub = HubProcess(directory, url)
+    hub = HubProcess(directory, url, module=("tests.crash.mutant", mutant) if mutant else ("hub",))
     history = History()
     began = time.monotonic()
     await hub.start()
     try:
         async with AsyncExitStack() as stack:
-            load = await _Load.begin(stack, hub, history, seed)
+            load = await _Load.begin(stack, hub, history, seed, stalls)
             for _ in range(kills):
                 await asyncio.sleep(chance.uniform(0.3, 1.6))
                 await hub.kill()
@@ -117,7 +122,9 @@ class _Load:
         self._tasks: dict[Any, asyncio.Task[None]] = {}
 
     @classmethod
-    async def begin(cls, stack: AsyncExitStack, hub: HubProcess, history: History, seed: int) -> "_Load":
+    async def begin(
+        cls, stack: AsyncExitStack, hub: HubProcess, history: History, seed: int, stalls: float
+    ) -> "_Load":
         """Everybody comes, and begins."""
         load = cls(await stack.enter_async_context(line(hub.url, ADMIN_KEY)), history)
         numbers = iter(range(seed * 1000, seed * 1000 + 1000))
@@ -132,7 +139,7 @@ class _Load:
         for name in names("worker", 8):
             agent = (await load._admin.ask("/api/v1/agents/register", {"name": name}))[1]["data"]
             worker = await person(Worker, name, agent["api_key"])
-            worker.agent_id = agent["id"]
+            worker.agent_id, worker.stalls = agent["id"], stalls
             load._working.append(worker)
         for client in (*load._asking, *load._working):
             load._tasks[client] = asyncio.create_task(client.run())
@@ -156,7 +163,7 @@ class _Load:
         """Nobody asks for more, everything that is open is done, and all hear of it."""
         await self._stop(self._asking)
         for worker in self._working:
-            worker.stall = False
+            worker.stalls = 0
         await _until(self._all_done, DRAIN_SECONDS, "every task to end")
         await self._stop(self._working)
         await _until(self._all_read, 15, "every subscriber to read to the end of the log")
