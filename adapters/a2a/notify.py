@@ -83,6 +83,8 @@ class PushComposer:
         event = await platform.read(hub, event_at, due.pos)
         if target is None or event is None or event.version is None:
             raise NoTarget("no_target" if target is None else "no_event")
+        if target.config.disabled is not None:  # it ended while this one was made
+            raise NoTarget(target.config.disabled)
         format = self._formats[target.config.protocol_version]
         try:
             said = await self._said(target, event, due.entity_id)

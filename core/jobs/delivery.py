@@ -121,7 +121,7 @@ class Courier:
         """Take as much as there is room for; the seconds until the next look."""
         pace, platform = self._pace, self._platform
         while (room := pace.at_once - len(self._serving)) > 0:
-            at = await platform.read(_HUB, queues.soon, None)
+            at = await platform.read(_HUB, queues.soon, pace.in_flight)
             left = pace.backstop if at is None else (at - platform.now()).total_seconds()
             if left > 0:
                 return min(left, pace.backstop)
@@ -130,7 +130,7 @@ class Courier:
                 task = asyncio.create_task(self._serve(due), name=f"delivery {due.id}")
                 self._serving[task] = due.lease_id
                 task.add_done_callback(self._served)
-            if not taken:  # all of it goes to endpoints that are busy
+            if not taken:  # another replica was sooner
                 break
         return pace.backstop
 

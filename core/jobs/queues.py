@@ -4,6 +4,7 @@ A queue is worked on by one replica at a time, so nothing is sent twice at once;
 out, and then only repeats. Nothing here calls the network.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -78,6 +79,10 @@ class Release:
     lease_ids: Sequence[UUID]
 
 
+def _is_free(queue: sa.FromClause) -> sa.ColumnElement[bool]:
+    return sa.or_(queue.c.lease_until.is_(None), queue.c.lease_until <= _P_NOW)
+
+
 _P_NOW = sa.bindparam("p_now", type_=Instant())
 _P_ID = sa.bindparam("p_id", type_=Id())
 _P_TARGET = sa.bindparam("p_target_id", type_=Id())
@@ -86,22 +91,39 @@ _P_ERROR = sa.bindparam("p_error", type_=sa.String())
 
 _q, _d = t.delivery_queue.c, t.delivery.c
 _THIS = sa.and_(_q.target_id == _P_TARGET, _q.entity_id == _P_ENTITY)
-_IS_FREE = sa.or_(_q.lease_until.is_(None), _q.lease_until <= _P_NOW)
 _BEGIN = Statement(insert(t.consumer).on_conflict_do_nothing(index_elements=["name"]))
 _TAKE_TURN = Statement(
     sa.select(t.consumer.c.pos)
     .where(t.consumer.c.name == sa.bindparam("p_name", type_=sa.String()))
     .with_for_update()
 )
-_SOON = Statement(sa.select(sa.func.min(_q.next_at).label("at")).where(_IS_FREE))
-_BUSY = Statement(
-    sa.select(_q.endpoint, sa.func.count().label("n"))
-    .where(_q.lease_until.is_not(None), _q.lease_until > _P_NOW)
-    .group_by(_q.endpoint)
+_BUSY = Statement(sa.select(_q.endpoint).where(_q.lease_until.is_not(None), _q.lease_until > _P_NOW))
+_next, _head_of = t.delivery_queue.alias("next_one"), t.delivery_queue.alias("head_of")
+_found = sa.select(sa.func.min(_q.endpoint).label("endpoint")).cte("endpoints", recursive=True)
+_ENDPOINTS = _found.union_all(
+    sa.select(
+        sa.select(sa.func.min(_next.c.endpoint)).where(_next.c.endpoint > _found.c.endpoint).scalar_subquery()
+    ).where(_found.c.endpoint.is_not(None))
+)
+"""Each endpoint once, by a step from one to the next in the index: however many queues one of them has."""
+_WAITING = Statement(
+    sa.select(
+        _ENDPOINTS.c.endpoint,
+        sa.select(_head_of.c.next_at)
+        .where(_head_of.c.endpoint == _ENDPOINTS.c.endpoint, _is_free(_head_of))
+        .order_by(_head_of.c.next_at)
+        .limit(sa.literal_column("1"))
+        .scalar_subquery()
+        .label("at"),
+    ).where(_ENDPOINTS.c.endpoint.is_not(None))
 )
 _DUE = Statement(
-    sa.select(_q.target_id, _q.entity_id, _q.tenant_id, _q.channel, _q.endpoint)
-    .where(_q.next_at <= _P_NOW, _IS_FREE, _q.endpoint.not_in(sa.bindparam("p_full", expanding=True)))
+    sa.select(_q.target_id, _q.entity_id, _q.tenant_id, _q.channel)
+    .where(
+        _q.endpoint == sa.bindparam("p_endpoint", type_=sa.String()),
+        _q.next_at <= _P_NOW,
+        _is_free(t.delivery_queue),
+    )
     .order_by(_q.next_at)
     .limit(sa.bindparam("p_limit", type_=sa.Integer()))
 )
@@ -174,11 +196,10 @@ async def begin(tx: Tx, alone: bool) -> None:
         await tx.run(_FREE_ALL)
 
 
-async def soon(tx: Tx, _: None) -> datetime | None:
-    """When the next free queue is due, or None when there is none."""
-    row = await tx.one(_SOON, p_now=tx.now)
-    at: datetime | None = None if row is None else row.at
-    return at
+async def soon(tx: Tx, in_flight: int) -> datetime | None:
+    """When the next queue can be taken, or None when there is none that waits for a time only."""
+    waiting = await _waiting(tx, in_flight)
+    return waiting[0].at if waiting else None
 
 
 async def take(tx: Tx, command: Take) -> list[Due]:
@@ -187,26 +208,38 @@ async def take(tx: Tx, command: Take) -> list[Due]:
     An endpoint that is busy keeps nobody else waiting.
     """
     await tx.one(_TAKE_TURN, p_name=TURN)
-    busy = {row.endpoint: row.n for row in await tx.all(_BUSY, p_now=tx.now)}
-    taken: dict[tuple[UUID, UUID], Row] = {}
-    while len(taken) < command.room:
-        full = [endpoint for endpoint, n in busy.items() if n >= command.in_flight]
-        limit = command.room + len(taken)
-        rows = await tx.all(_DUE, p_now=tx.now, p_full=full or [""], p_limit=limit)
-        before = len(taken)
-        for row in rows:
-            key, n = (row.target_id, row.entity_id), busy.get(row.endpoint, 0)
-            if key not in taken and n < command.in_flight and len(taken) < command.room:
-                busy[row.endpoint] = n + 1
-                taken[key] = row
-        if len(taken) == before or len(rows) < limit:
+    taken: list[Row] = []
+    for endpoint in await _waiting(tx, command.in_flight):
+        most = min(endpoint.places, command.room - len(taken))
+        if endpoint.at > tx.now or most <= 0:
             break
+        taken += await tx.all(_DUE, p_endpoint=endpoint.name, p_now=tx.now, p_limit=most)
     until = tx.now + timedelta(seconds=command.lease_seconds)
     found = []
-    for _, row in sorted(taken.items()):
+    for row in sorted(taken, key=lambda row: (row.target_id, row.entity_id)):
         if await tx.one(_MINE, p_target_id=row.target_id, p_entity_id=row.entity_id) is not None:
             found.append(await _head(tx, row, row.tenant_id, row.channel, tx.new_id(), until))
     return [due for due in found if due is not None]
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    """Somewhere that takes more requests: its first queue's time, and how many more at once."""
+
+    name: str
+    at: datetime
+    places: int
+
+
+async def _waiting(tx: Tx, in_flight: int) -> list[_Endpoint]:
+    """Endpoints that have a free queue and a free place, by the time of their first queue."""
+    busy = Counter(row.endpoint for row in await tx.all(_BUSY, p_now=tx.now))
+    found = [
+        _Endpoint(row.endpoint, at, in_flight - busy[row.endpoint])
+        for row in await tx.all(_WAITING, p_now=tx.now)
+        if (at := row.at) is not None
+    ]
+    return sorted((e for e in found if e.places > 0), key=lambda endpoint: endpoint.at)
 
 
 async def settle_all(tx: Tx, command: SettleAll) -> Sequence[Due | None]:

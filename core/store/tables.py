@@ -534,7 +534,7 @@ class DeliveryQueueRow(SQLModel, table=True):
 
     __tablename__ = "delivery_queue"
     __table_args__ = (
-        sa.Index("delivery_queue_due", "next_at"),
+        sa.Index("delivery_queue_due", "endpoint", "next_at"),
         sa.Index("delivery_queue_leased", "lease_until", **_where("lease_until IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 50}},
     )

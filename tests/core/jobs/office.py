@@ -89,7 +89,7 @@ class Composer:
         if due.pos in self.broken:
             raise RuntimeError("cannot be said")
         target = await self.platform.read(SYSTEM(due.tenant_id), open_target, due.target_id)
-        if target is None:
+        if target is None or target.config.disabled is not None:
             raise NoTarget("no_target")
         return [] if due.pos in self.silent else [Outgoing(target.config.url, {}, str(due.pos).encode())]
 

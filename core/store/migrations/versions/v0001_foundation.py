@@ -559,7 +559,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("target_id", "entity_id"),
         postgresql_with={"fillfactor": 50},
     )
-    op.create_index("delivery_queue_due", "delivery_queue", ["next_at"], unique=False)
+    op.create_index("delivery_queue_due", "delivery_queue", ["endpoint", "next_at"], unique=False)
     op.create_index(
         "delivery_queue_leased",
         "delivery_queue",
