@@ -75,11 +75,12 @@ class Delivery:
 
 @dataclass(frozen=True)
 class ListDeliveries:
-    """The deliveries to one target, newest event first; `before` is the last position of the page before."""
+    """Deliveries, newest first; None means any. `before` is the last one of the page before."""
 
-    target_id: UUID
+    target_id: UUID | None = None
+    entity_id: UUID | None = None
     states: Sequence[DeliveryState] = ()
-    before: int | None = None
+    before: UUID | None = None
     limit: int = 50
 
 
@@ -119,13 +120,16 @@ _OLD = Statement(sa.delete(t.delivery).where(_d.settled_at < sa.bindparam("p_bef
 
 
 async def list_deliveries(tx: Tx, query: ListDeliveries) -> list[Delivery]:
-    """What was told to a target and what is still to be told, as far as the caller may see it."""
-    wanted: list[sa.ColumnElement[bool]] = [_d.target_id == query.target_id, _VISIBLE]
+    """What was told and what is still to be told, as far as the caller may see it."""
+    wanted: list[sa.ColumnElement[bool]] = [_VISIBLE]
+    for column, value in ((_d.target_id, query.target_id), (_d.entity_id, query.entity_id)):
+        if value is not None:
+            wanted.append(column == value)
     if query.states:
         wanted.append(_d.state.in_([state.value for state in query.states]))
     if query.before is not None:
-        wanted.append(_d.pos < query.before)
-    found = sa.select(*_d).where(*wanted).order_by(_d.pos.desc()).limit(query.limit)
+        wanted.append(_d.id < query.before)
+    found = sa.select(*_d).where(*wanted).order_by(_d.id.desc()).limit(query.limit)
     return [Delivery.of(row) for row in await tx.all(found)]
 
 

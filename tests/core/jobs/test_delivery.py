@@ -353,10 +353,12 @@ async def test_the_record_is_read_by_whoever_may_read_the_task_and_by_nobody_els
     for reader in (stage.user, stage.admin):
         listed = await office.platform.read(reader, list_deliveries, query)
         assert [d.state.value for d in listed] == ["delivered", "dead"]
-    older = ListDeliveries(config.id, before=listed[0].pos)
+    older = ListDeliveries(config.id, before=listed[0].id)
     assert await office.platform.read(stage.user, list_deliveries, older) == [dead]
     of_state = ListDeliveries(config.id, states=[DeliveryState.DEAD])
     assert await office.platform.read(stage.user, list_deliveries, of_state) == [dead]
+    dead_letters = ListDeliveries(entity_id=dead.entity_id, states=[DeliveryState.DEAD])
+    assert await office.platform.read(stage.admin, list_deliveries, dead_letters) == [dead]
     foreign = Stage(office.platform, clock)
     for stranger in (foreign.user, foreign.admin, stage.caller(foreign.user.scope, "user")):
         assert await office.platform.read(stranger, list_deliveries, query) == []
