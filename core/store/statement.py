@@ -271,7 +271,8 @@ class ProgramCache:
         """The program of a statement, and the values of its literals together with `params`."""
         if isinstance(query, Statement):
             return query.program(self._dialect), params
-        shape = cast(Any, query)._generate_cache_key()
+        # What a write sets is bound anew when it is compiled: a known program could not be told other values.
+        shape = None if getattr(query, "is_dml", False) else cast(Any, query)._generate_cache_key()
         if shape is None:
             return Program(query, DIALECTS[self._dialect]), params
         entry = self._known.get(shape.key)

@@ -142,6 +142,18 @@ def test_what_a_statement_may_change_is_known(dialect: str) -> None:
 
 
 @both
+def test_writes_that_were_made_ad_hoc_set_their_own_values(dialect: str) -> None:
+    cache = ProgramCache(dialect)
+    for n in (1, 2):
+        made = sa.insert(thing).values(id=uuid4(), at=AT, body=None, count=n)
+        changed = sa.update(thing).where(thing.c.count == n).values(count=n * 10)
+        for query, expected in ((made, [n]), (changed, [n * 10, n])):
+            program, params = cache.resolve(query, {})
+            _, arguments = program.bind(params, {})
+            assert [a for a in arguments if type(a) is int and a < 100] == expected
+
+
+@both
 def test_only_waiting_locks_count_as_locks(dialect: str) -> None:
     assert Statement(sa.select(thing.c.id).with_for_update()).program(dialect).locks
     assert not Statement(sa.select(thing.c.id).with_for_update(skip_locked=True)).program(dialect).locks
