@@ -213,7 +213,8 @@ class SqliteStore(Store):
         self.memory = {}
         self._path = Path(path)
         self._beside = beside
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._queue: SimpleQueue[Sequence[_Job] | None] = SimpleQueue()
         self._write_cache = ProgramCache("sqlite")
         self._read_cache = ProgramCache("sqlite")
         self._accepting = False
@@ -252,6 +253,7 @@ class SqliteStore(Store):
         if not self._accepting:
             return
         self._accepting = False
+        self._hand_over()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
         self._reader.close()
@@ -266,8 +268,16 @@ class SqliteStore(Store):
         if not self._accepting:
             raise Unavailable("The hub is stopping.")
         job = _Job(call, self._loop.create_future())
-        self._queue.put(job)
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(job)
         return await job.future
+
+    def _hand_over(self) -> None:
+        """Give the writer what this turn of the loop has brought: it wakes once for all, and commits once."""
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     async def read(self, call: Call) -> Any:
         if not self._accepting:
@@ -280,20 +290,19 @@ class SqliteStore(Store):
             self._read_cursor.execute("COMMIT")
 
     def _serve(self) -> None:
-        open_ = True
-        while open_:
-            job = self._queue.get()
-            batch: list[_Job] = []
-            while job is not None:
-                batch.append(job)
-                if len(batch) == BATCH:
-                    break
+        more: Sequence[_Job] | None = ()
+        while more is not None and (jobs := self._queue.get()) is not None:
+            waiting = list(jobs)
+            while len(waiting) < BATCH:
                 try:
-                    job = self._queue.get_nowait()
+                    more = self._queue.get_nowait()
                 except Empty:
                     break
-            open_ = job is not None
-            if batch:
+                if more is None:
+                    break
+                waiting += more
+            for begin in range(0, len(waiting), BATCH):
+                batch = waiting[begin : begin + BATCH]
                 try:
                     self._commit(batch)
                 except Exception as failure:  # the file is away: the thread lives on, and says so
