@@ -27,6 +27,8 @@ class Caller:
     replay_key: str | None = None
     """Present when the caller wants a repeat to be recognised."""
     trace: str | None = None
+    full: bool = False
+    """On a face that shows only its caller's own: act with all that the credential allows. MCP's tools do."""
 
     @property
     def operator(self) -> bool:
@@ -36,7 +38,7 @@ class Caller:
     @property
     def wide(self) -> bool:
         """Whether the face shows more than what the caller's own principal submitted."""
-        return self.face not in _OWN_ONLY
+        return self.full or self.face not in _OWN_ONLY
 
 
 def SYSTEM(tenant_id: UUID) -> Caller:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from core import agents
+from core import agents, mcp_sessions
 from core.caller import SYSTEM
 from core.errors import HubError, Unavailable
 from core.jobs import due
@@ -108,6 +108,7 @@ class Clockwork:
     async def forget_old(self) -> None:
         """Drop what is kept for a time only."""
         await self._platform.write(SYSTEM(NOBODY), due.forget_old, None)
+        await self._platform.write(SYSTEM(NOBODY), mcp_sessions.forget_idle, None)
 
     async def _every(
         self, name: str, look: Callable[[], Coroutine[Any, Any, object]], seconds: float

@@ -629,6 +629,26 @@ class DelegationRow(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=Instant)
 
 
+class McpSessionRow(SQLModel, table=True):
+    """A session of an MCP client that shook hands. `id` is the hash of what the client presents."""
+
+    __tablename__ = "mcp_session"
+    __table_args__ = (sa.Index("mcp_session_principal", "principal_id", "last_used_at"),)
+    id: str = Field(primary_key=True)
+    tenant_id: UUID = Field(sa_type=Id)
+    principal_id: UUID = Field(sa_type=Id)
+    server: str
+    """Which of the hub's servers it was opened at."""
+    protocol_version: str
+    client: dict[str, Any] = Field(sa_type=Json)
+    """What the client says about itself."""
+    capabilities: dict[str, Any] = Field(sa_type=Json)
+    subscriptions: list[str] = Field(sa_type=Json)
+    """The resources whose changes it wants to hear of."""
+    created_at: datetime = Field(sa_type=Instant)
+    last_used_at: datetime = Field(sa_type=Instant)
+
+
 class MetaRow(SQLModel, table=True):
     """Facts about the database itself, such as the id of the secret that sealed it."""
 
@@ -674,4 +694,5 @@ delivery = _t.delivery
 delivery_queue = _t.delivery_queue
 remote_agent = _t.remote_agent
 delegation = _t.delegation
+mcp_session = _t.mcp_session
 meta = _t.meta

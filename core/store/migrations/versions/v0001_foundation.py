@@ -329,6 +329,21 @@ def upgrade() -> None:
     )
     op.create_index("principal_owner", "principal", ["tenant_id", "owner_type", "owner_id"], unique=True)
     op.create_table(
+        "mcp_session",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("tenant_id", Id(), nullable=False),
+        sa.Column("principal_id", Id(), nullable=False),
+        sa.Column("server", sa.String(), nullable=False),
+        sa.Column("protocol_version", sa.String(), nullable=False),
+        sa.Column("client", Json(), nullable=False),
+        sa.Column("capabilities", Json(), nullable=False),
+        sa.Column("subscriptions", Json(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("last_used_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("mcp_session_principal", "mcp_session", ["principal_id", "last_used_at"], unique=False)
+    op.create_table(
         "refresh_session",
         sa.Column("id", Id(), nullable=False),
         sa.Column("tenant_id", Id(), nullable=False),
@@ -776,6 +791,8 @@ def downgrade() -> None:
     )
     op.drop_table("task")
     op.drop_table("route")
+    op.drop_index("mcp_session_principal", table_name="mcp_session")
+    op.drop_table("mcp_session")
     op.drop_index("refresh_session_family", table_name="refresh_session")
     op.drop_table("refresh_session")
     op.drop_index("principal_owner", table_name="principal")
