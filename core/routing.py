@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -49,7 +50,7 @@ class Route:
     @property
     def key(self) -> str:
         """The canonical form that makes equal demands one route."""
-        return json.dumps([sorted(self.tags), sorted(self.tools), self.mode], separators=(",", ":"))
+        return _key(self.tags, self.tools, self.mode)
 
     @classmethod
     def of_key(cls, key: str) -> "Route":
@@ -60,6 +61,11 @@ class Route:
     def for_agent(self, agent_id: UUID) -> "Route":
         """The same demand, for one agent alone."""
         return Route(self.tags | {agent_tag(agent_id)}, self.tools, self.mode)
+
+
+@lru_cache(maxsize=4096)
+def _key(tags: frozenset[str], tools: frozenset[str], mode: str) -> str:
+    return json.dumps([sorted(tags), sorted(tools), mode], separators=(",", ":"))
 
 
 @dataclass(frozen=True)

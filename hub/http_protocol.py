@@ -10,14 +10,13 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import uuid4
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from hub.answers import Unreadable, refused
+from hub.answers import Unreadable, new_request_id, refused
 from hub.coalescing import CoalescingTransport
 from hub.sse import ABORT
 
@@ -269,7 +268,7 @@ class HubProtocol(HttpToolsProtocol):
         elif cycle is not None and not in_head:
             self.transport.close()
             return
-        request_id = str(uuid4())
+        request_id = new_request_id()
         _, headers, body = refused(Unreadable(message), request_id)
         headers += [
             (b"content-length", b"%d" % len(body)),

@@ -10,7 +10,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
-from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.caller import Caller
 from core.errors import Forbidden, HubError, Invalid, NotFound, TooLarge, Unauthenticated, Unavailable
 from hub.admission import Admission, check_framing, too_large
-from hub.answers import MethodNotAllowed, Unreadable, UnsupportedMediaType, refused
+from hub.answers import MethodNotAllowed, Unreadable, UnsupportedMediaType, new_request_id, refused
 from hub.limits import Buckets, Rate, RateLimited, network_of
 from schemas.strict_json import InvalidJson
 
@@ -90,7 +89,7 @@ class Edge:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = headers.get(b"x-request-id")
         if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
-            request_id = str(uuid4()).encode()
+            request_id = new_request_id().encode()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
         # Starlette's router raises its 404 and 405 instead of writing them when an app is named.

@@ -109,7 +109,10 @@ class Priority(StrEnum):
     @property
     def rank(self) -> int:
         """0 for critical to 3 for low."""
-        return list(Priority).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class InputKind(StrEnum):

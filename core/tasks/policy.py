@@ -1,7 +1,6 @@
 """How the hub treats one task: the policy's stored form, and the decisions taken from it. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,9 +17,8 @@ _LONGEST_BACKOFF = 24 * 3600.0
 
 def stored(policy: Policy) -> dict[str, Any]:
     """The form in which a policy lies in the database."""
-    form = asdict(policy)
-    form["retry"]["retryable_categories"] = list(policy.retry.retryable_categories)
-    return form
+    retry = {**vars(policy.retry), "retryable_categories": list(policy.retry.retryable_categories)}
+    return {**vars(policy), "retry": retry}
 
 
 def loaded(stored_policy: Mapping[str, Any]) -> Policy:
