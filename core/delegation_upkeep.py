@@ -12,15 +12,19 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from core import access
 from core.delegations import OPEN, Delegation
-from core.fencing import P_NOW
+from core.fencing import P_NOW, P_TASK
+from core.lifecycle import Who, move
 from core.store import tables as t
 from core.store.statement import Statement
 from core.store.tx import Tx
 from core.store.types import Instant
 from core.tasks.claim import GiveBack
-from core.transitions import ASKING, FINAL
-from schemas.vocabulary import DelegationState
+from core.tasks.input import PREFER_SAME
+from core.tasks.release import release
+from core.transitions import ASKING, FINAL, Fence, Move
+from schemas.vocabulary import DelegationState, TaskState
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,61 @@ async def orphaned(tx: Tx, _: None) -> Sequence[Delegation]:
 async def waiting(tx: Tx, _: None) -> Sequence[Delegation]:
     """Delegations whose question was passed on, and that it is time to look at."""
     return [Delegation.of(row) for row in await tx.all(_ASKED, p_now=tx.now)]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The remote agent no longer waits: the task goes back to whoever works with it."""
+
+    task_id: UUID
+    remote_agent_id: UUID
+
+
+async def resume(tx: Tx, command: Resume) -> None:
+    """Put a waiting task back into the queue though nobody has answered it here. Its questions end.
+
+    Raises:
+        Conflict: it does not wait any more.
+    """
+    moved = await move(
+        tx,
+        Move.FORCE_RETRY,
+        command.task_id,
+        who=Who.SYSTEM,
+        said={"reason": "remote_agent_went_on"},
+        sets={"ready_at": tx.now, "status_message": None, **_kept_for(tx, command.remote_agent_id)},
+    )
+    await release(tx, moved.row)
+
+
+async def hand_back(tx: Tx, command: GiveBack) -> None:
+    """Put a task back whose holder is gone or going, for the same agent first. It costs no retry.
+
+    Raises:
+        Conflict: it has moved on meanwhile.
+    """
+    row = await tx.one(_TASK, p_task_id=command.task_id)
+    chosen = Move.EXPIRE if row is not None and row.state == TaskState.CLAIMED else Move.REQUEUE
+    moved = await move(
+        tx,
+        chosen,
+        command.task_id,
+        who=Who.SYSTEM,
+        lease_id=command.lease_id,
+        fence=Fence.SEEN,
+        said={"reason": "claimer_gone"},
+        sets={"ready_at": tx.now, **_kept_for(tx, None if row is None else row.agent_id)},
+    )
+    await release(tx, moved.row)
+
+
+def _kept_for(tx: Tx, agent_id: UUID | None) -> dict[str, Any]:
+    """The columns that keep a task for an agent for a while: it has begun the work elsewhere."""
+    if agent_id is None:
+        return {}
+    return {"preferred_agent_id": agent_id, "preferred_until": tx.now + PREFER_SAME}
+
+
+_TASK = Statement(
+    sa.select(t.task.c.state, t.task.c.agent_id).where(t.task.c.id == P_TASK, access.within_tenant(t.task))
+)

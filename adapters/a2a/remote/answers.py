@@ -5,7 +5,7 @@ It is data of somebody else: unknown members are left out, parts are rebuilt, na
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from adapters.a2a import wire
@@ -47,11 +47,18 @@ class RemoteStatus:
     state: str
     message: RemoteMessage | None = None
     timestamp: str = ""
+    task_id: str | None = None
+    context_id: str | None = None
 
     @property
     def terminal(self) -> bool:
         """Whether nothing comes after it."""
         return self.state in wire.TERMINAL
+
+    @property
+    def completed(self) -> bool:
+        """Whether the task has ended well."""
+        return self.state == wire.COMPLETED
 
     @property
     def interrupted(self) -> bool:
@@ -76,6 +83,8 @@ class RemoteArtifact:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     append: bool = False
     last: bool = True
+    task_id: str | None = None
+    context_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +114,12 @@ def frame_of(value: Any) -> Frame | None:
     if "message" in held:
         return message_of(held["message"])
     if "statusUpdate" in held:
-        return _status(_object(held["statusUpdate"], "statusUpdate").get("status"))
+        update = _object(held["statusUpdate"], "statusUpdate")
+        return replace(_status(update.get("status")), **_whose(update))
     if "artifactUpdate" in held:
         update = _object(held["artifactUpdate"], "artifactUpdate")
-        return _artifact(update.get("artifact"), append=update.get("append") is True, last=_last(update))
+        chunk = _artifact(update.get("artifact"))
+        return replace(chunk, append=update.get("append") is True, last=_last(update), **_whose(update))
     return None
 
 
@@ -170,7 +181,14 @@ def _status(value: Any) -> RemoteStatus:
     )
 
 
-def _artifact(value: Any, *, append: bool = False, last: bool = True) -> RemoteArtifact:
+def _whose(update: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "task_id": _optional(update.get("taskId"), wire.MAX_ID),
+        "context_id": _optional(update.get("contextId"), wire.MAX_ID),
+    }
+
+
+def _artifact(value: Any) -> RemoteArtifact:
     held = _object(value, "artifact")
     return RemoteArtifact(
         _id(held.get("artifactId"), "artifact.artifactId"),
@@ -178,15 +196,12 @@ def _artifact(value: Any, *, append: bool = False, last: bool = True) -> RemoteA
         _optional(held.get("name"), _MAX_NAME),
         _optional(held.get("description"), 64 * 1024),
         _metadata(held),
-        append,
-        last,
     )
 
 
 def _last(update: Mapping[str, Any]) -> bool:
-    """A chunk that does not say so is the last unless it is one of several."""
-    said = update.get("lastChunk")
-    return said if type(said) is bool else False
+    """Whether nothing follows. Many never say so; what does follow says it anew."""
+    return update.get("lastChunk") is not False
 
 
 def _parts(held: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
