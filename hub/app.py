@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters import a2a
 from adapters.a2a.card import WELL_KNOWN
+from adapters.a2a.delegate import Delegator
 from adapters.a2a.notify import PushComposer
+from adapters.a2a.remote.card import CardReader
 from adapters.outbound import Outbound
 from adapters.webhook import WebhookSender
 from core import bootstrap
@@ -102,6 +104,7 @@ def build(
     alone = settings.database_path is not None  # one process serves one SQLite file
     courier = Courier(platform, sender, {PUSH.name: PushComposer(platform)}, pace, alone=alone)
     fanout = Fanout(platform)
+    delegator = Delegator(platform, outbound, presence=clockwork.presence.heard, alone=alone)
 
     exchange = Exchange(platform, keyring, public_url)
     presence = clockwork.presence.heard
@@ -110,7 +113,8 @@ def build(
 
     waits = Places("long polls", WAITS, ALL_WAITS)
     streams = Places("streams", STREAMS, ALL_STREAMS)
-    api = Api(Shared(platform, waits, streams, authenticator.ended, stopping), ROUTES, authenticated)
+    cards = CardReader(outbound)
+    api = Api(Shared(platform, waits, streams, authenticator.ended, stopping, cards), ROUTES, authenticated)
     speaking_a2a = a2a.A2AConfig(
         public_url,
         version(),
@@ -143,7 +147,7 @@ def build(
             prepare = Prepare(keyring, settings.admin_api_key)
             on_prepared(await platform.write(SYSTEM(DEFAULT_TENANT), bootstrap.prepare, prepare))
             stack.push_async_callback(outbound.close)
-            for job in (clockwork, fanout, courier):
+            for job in (clockwork, fanout, courier, delegator):
                 await job.start()
                 stack.push_async_callback(job.stop)
             stack.push_async_callback(authenticator.close)

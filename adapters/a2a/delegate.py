@@ -24,6 +24,9 @@ from core.platform import Platform
 from core.remote_records import CHANGED, Standing, active_remotes
 from core.tasks.claim import ClaimTasks, claim_waiting
 
+EVER = 10.0 * 365 * 24 * 3600
+"""Seconds; longer than any lease."""
+
 Presence = Callable[[UUID], None]
 """Hears that an agent is alive."""
 
@@ -48,18 +51,23 @@ class Delegator:
         outbound: Outbound,
         *,
         presence: Presence = lambda agent_id: None,
+        alone: bool = False,
         pace: Pace = DEFAULT,
     ) -> None:
+        """`alone`: no other process serves this database, so that what is held at the start nobody holds."""
         self._platform = platform
         self._outbound = outbound
         self._presence = presence
         self._pace = pace
+        self._alone = alone
         self._posts: dict[UUID, _Post] = {}
         self._upkeep = Upkeep(platform, self._peer, pace)
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to work."""
+        if self._alone:
+            await self._upkeep.free_what_nobody_renews(EVER)
         looks = (
             self._look,
             self._upkeep.free_what_nobody_renews,

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from core.caller import Caller
 from core.errors import Unavailable
 from core.platform import Platform
+from core.ports import Cards
 from core.store.tx import Tx
 from hub.places import Places
 
@@ -61,6 +62,8 @@ class Shared:
     """Returns once the credential of a request proves nothing any more."""
     stopping: asyncio.Event
     """Set when the hub begins to stop: whoever waits is sent away, to come back to the next hub."""
+    cards: Cards | None = None
+    """Who fetches the cards of remote agents."""
 
 
 class Call:

@@ -44,7 +44,8 @@ class CardReader:
         url = self._checked(wanted.url, "the card's URL")
         if url.path in ("", "/"):
             url = url.with_path(WELL_KNOWN)
-        approved = frozenset({_origin(url), *(_origin(URL(text)) for text in wanted.approved_origins)})
+        others = [self._checked(text, "an approved origin") for text in wanted.approved_origins]
+        approved = frozenset(map(_origin, (url, *others)))
         card = await self._document(url, "the card")
         _check_shape(card)
 

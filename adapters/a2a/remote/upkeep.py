@@ -31,9 +31,10 @@ class Upkeep:
         self._peers = peers
         self._pace = pace
 
-    async def free_what_nobody_renews(self) -> None:
+    async def free_what_nobody_renews(self, within: float | None = None) -> None:
         """A holder was killed. Given back before the lease runs out, its tasks lose no attempt."""
-        for lost in await self._platform.read(HUB, fading, FadingBefore(self._pace.fading)):
+        seconds = self._pace.fading if within is None else within
+        for lost in await self._platform.read(HUB, fading, FadingBefore(seconds)):
             try:
                 await self._platform.write(SYSTEM(lost.tenant_id), hand_back, lost.lease)
             except Unavailable:
