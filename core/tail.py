@@ -137,9 +137,12 @@ class Subscription:
         """
         if not self._buffer and self._cut is None:
             self._woken.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):  # wait_for loses a cancellation that meets a wake-up
-                    await self._woken.wait()
+            if timeout is None:
+                await self._woken.wait()
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(timeout):  # wait_for loses a cancellation that meets a wake-up
+                        await self._woken.wait()
         if self._buffer:
             batch = list(self._buffer)
             self._buffer.clear()

@@ -141,12 +141,24 @@ async def unless_gone(call: Call, waiting: Coroutine[Any, Any, T]) -> T:
     """
     if call.gone is None:
         return await waiting
-    wait = asyncio.ensure_future(waiting)
+    me = asyncio.current_task()
+    assert me is not None, "a call runs in a task"
+    over = left = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        if not over:
+            left = True
+            me.cancel()
+
     gone = asyncio.ensure_future(call.gone())
+    gone.add_done_callback(leave)
     try:
-        await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if wait.done():
-            return wait.result()
-        raise ClientGone
+        return await waiting
+    except asyncio.CancelledError:
+        if left and not me.uncancel():
+            raise ClientGone from None
+        raise
     finally:
-        await stop(wait, gone)
+        over = True
+        await stop(gone)
