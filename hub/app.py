@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters import a2a
+from adapters import a2a, mcp
 from adapters.a2a.card import WELL_KNOWN
 from adapters.a2a.delegate import Delegator
 from adapters.a2a.notify import PushComposer
@@ -124,6 +124,7 @@ def build(
         receivers=sender,
         grpc_address=settings.grpc_address,
     )
+    speaking_mcp = mcp.McpConfig(public_url, version(), waits=waits, streams=streams, stopping=stopping)
     over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
@@ -133,6 +134,12 @@ def build(
             a2a.owns,
             a2a.render_error,
             frozenset({WELL_KNOWN}),
+        ),
+        Door(
+            mcp.routes(platform, speaking_mcp, authenticator),
+            mcp.owns,
+            mcp.render_error(speaking_mcp),
+            mcp.public_paths(),
         ),
         *(door(platform) for door in further),
     ]

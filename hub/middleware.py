@@ -39,7 +39,7 @@ _HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDoma
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _ALLOWED_HEADERS: Final = (
     b"authorization, content-type, idempotency-key, x-request-id, x-csrf-token, last-event-id, "
-    b"a2a-version, a2a-extensions"
+    b"a2a-version, a2a-extensions, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name"
 )
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})

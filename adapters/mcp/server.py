@@ -1,0 +1,79 @@
+"""The door of MCP: its routes, its metadata as a protected resource, and how its paths tell refusals."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
+
+from adapters.mcp import answering, errors
+from adapters.mcp.config import Authenticator, McpConfig
+from adapters.mcp.errors import McpError, describe
+from adapters.mcp.front import Front
+from adapters.mcp.own_server import HubServer
+from core.platform import Platform
+
+ROOT: Final = "/mcp"
+OWN: Final = "/mcp/crossdock"
+_METADATA: Final = "/.well-known/oauth-protected-resource"
+_PATHS: Final = (ROOT, OWN)
+
+
+def routes(platform: Platform, config: McpConfig, authenticator: Authenticator) -> Sequence[BaseRoute]:
+    """The hub's own MCP server, and the metadata that tells clients how to authenticate."""
+    front = Front(HubServer(platform, config), platform, config, authenticator)
+    return [
+        *(Route(path, front) for path in _PATHS),
+        *(Route(path, _metadata(config), methods=["GET"]) for path in sorted(public_paths())),
+    ]
+
+
+def public_paths() -> frozenset[str]:
+    """What is answered without a credential."""
+    return frozenset({_METADATA, *(_METADATA + path for path in _PATHS)})
+
+
+def owns(path: str) -> bool:
+    """Whether a path is MCP's, so that its refusals are told in MCP's form."""
+    return path == ROOT or path.startswith(ROOT + "/")
+
+
+def render_error(config: McpConfig) -> Any:
+    """How this face tells a refusal that was made before an endpoint saw the request."""
+
+    def render(scope: Scope, error: Exception) -> Response:
+        told = describe(error)
+        if told.data is not None and told.data.get("code") == "NOT_FOUND":  # of a path
+            told = McpError(errors.NO_SUCH_SERVER, "No such MCP server, or not yours to use.")
+        if told.code in (errors.UNAUTHENTICATED, errors.FORBIDDEN):
+            told.headers["WWW-Authenticate"] = challenge(config, scope["path"], told)
+        return answering.refusal(told)
+
+    return render
+
+
+def challenge(config: McpConfig, path: str, told: McpError) -> str:
+    """The `WWW-Authenticate` of a refusal (RFC 6750 §3, RFC 9728 §5.1)."""
+    metadata = _METADATA + (path if path in _PATHS else ROOT)
+    said = f'Bearer realm="crossdock", resource_metadata="{config.public_url}{metadata}"'
+    if told.code == errors.FORBIDDEN:
+        return f'{said}, error="insufficient_scope"'
+    return said
+
+
+def _metadata(config: McpConfig) -> Any:
+    async def metadata(request: Request) -> Response:
+        path = request.scope["path"].removeprefix(_METADATA) or ROOT
+        said: dict[str, Any] = {
+            "resource": config.public_url + path,
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Crossdock",
+            "resource_documentation": config.public_url + "/docs",
+        }
+        if config.issuers:
+            said["authorization_servers"] = list(config.issuers)
+        return JSONResponse(said, headers={"Cache-Control": "public, max-age=300"})
+
+    return metadata
