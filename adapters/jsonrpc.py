@@ -2,9 +2,10 @@
 
 Not a server and not a peer: it reads no socket, knows no method and keeps no state. What a batch or a
 notification means is the protocol's business, so this module only tells them apart.
-See https://www.jsonrpc.org/specification.
+`adapters/jsonrpc_peer.py` is the peer. See https://www.jsonrpc.org/specification.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -38,6 +39,15 @@ class Request:
     params: Any
     """An object, an array, or None when the member is absent."""
     notification: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The other side's answer to a call of ours. `error` is None when it succeeded."""
+
+    id: Id
+    result: Any = None
+    error: Mapping[str, Any] | None = None
 
 
 def read_request(body: bytes, *, max_bytes: int | None = None) -> Request:
@@ -74,6 +84,41 @@ def request_of(value: Any) -> Request:
     if params is not None and type(params) is not dict and type(params) is not list:
         raise BadEnvelope(INVALID_REQUEST, "params must be an object or an array", id)
     return Request(id, method, params, "id" not in value)
+
+
+def message_of(value: Any) -> Request | Response:
+    """What a parsed JSON value is, where both sides call. A request's `params` may be anything here.
+
+    Raises:
+        BadEnvelope: it is a batch, or no JSON-RPC 2.0 message.
+    """
+    if type(value) is dict and "method" not in value and ("result" in value or "error" in value):
+        id = value.get("id")
+        if value.get("jsonrpc") != "2.0" or (id is not None and type(id) is not str and type(id) is not int):
+            raise BadEnvelope(INVALID_REQUEST, "This is no JSON-RPC 2.0 response")
+        failure = value.get("error")
+        if failure is not None and type(failure) is not dict:
+            failure = {"code": INTERNAL_ERROR, "message": "An error that is no object"}
+        return Response(id, value.get("result"), failure)
+    if type(value) is not dict or type(value.get("params")) in (dict, list, type(None)):
+        return request_of(value)
+    # Wrong parameters concern the method: they are told under the id, and nobody takes them for a bad frame.
+    asked = request_of({**value, "params": None})
+    return Request(asked.id, asked.method, value["params"], asked.notification)
+
+
+def call(id: Id, method: str, params: Any) -> bytes:
+    """A request of ours."""
+    return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (
+        dump_json(id),
+        dump_json(method),
+        dump_json(params),
+    )
+
+
+def notification(method: str, params: Any) -> bytes:
+    """A notification of ours."""
+    return b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (dump_json(method), dump_json(params))
 
 
 def result(id: Id, value: Any) -> bytes:

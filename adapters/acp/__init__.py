@@ -1,0 +1,1 @@
+"""Agent Client Protocol: the hub as an agent that editors open sessions on."""
