@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from adapters.a2a.remote.errand import Errand
@@ -23,6 +24,7 @@ from core.errors import HubError, NotFound, Unavailable
 from core.platform import Platform
 from core.remote_records import CHANGED, Standing, active_remotes
 from core.tasks.claim import ClaimTasks, claim_waiting
+from core.tasks.task import Claims
 
 EVER = 10.0 * 365 * 24 * 3600
 """Seconds; longer than any lease."""
@@ -141,9 +143,8 @@ class Delegator:
             if len(post.errands) >= agent.max_concurrent:
                 await _wait(post.free, self._pace.claim_wait)
                 continue
-            wanted = ClaimTasks(agent.id, start=True, lease_seconds=self._pace.lease, include_context=True)
             try:
-                claims = await claim_waiting(self._platform, post.peer.caller, wanted, self._pace.claim_wait)
+                claims = await self._claims(post)
             except HubError as error:
                 logger.warning("nothing is claimed for remote agent %s: %s", agent.id, error.message)
                 await _wait(post.free, self._pace.probe)
@@ -157,6 +158,22 @@ class Delegator:
                     self._begin(post, errand)
                 else:
                     await self._hand_back(post.peer, errand)
+
+    async def _claims(self, post: _Post) -> Claims:
+        """What a claim brings; nothing, when the agent turns out to be away while it waits."""
+        peer = post.peer
+        wanted = ClaimTasks(peer.agent.id, start=True, lease_seconds=self._pace.lease, include_context=True)
+        peer.worse.clear()
+        claiming = asyncio.ensure_future(
+            claim_waiting(self._platform, peer.caller, wanted, self._pace.claim_wait)
+        )
+        worse = asyncio.ensure_future(peer.worse.wait())
+        both: set[asyncio.Future[Any]] = {claiming, worse}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            return claiming.result() if claiming.done() else Claims([])
+        finally:
+            await stop(*both)  # what a claim brings that is cancelled goes back
 
     async def _recover(self, post: _Post, pause: float) -> float:
         """Wait until the agent may be called again, and look whether it can be."""

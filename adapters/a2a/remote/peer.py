@@ -1,7 +1,8 @@
 """One remote agent as this process works with it: how it is called, in whose name, and how it is doing."""
 
+import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from adapters.a2a.client import Client
@@ -28,6 +29,8 @@ class Peer:
     client: Client
     caller: Caller
     """The agent's own principal: as such it holds tasks, and may do no more than their executor."""
+    worse: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it turns out that it cannot be called."""
 
     @classmethod
     async def open(cls, platform: Platform, outbound: Outbound, tenant_id: UUID, agent_id: UUID) -> "Peer":
@@ -75,6 +78,8 @@ class Peer:
         if (self.agent.health, self.agent.health_error) == (health, error):
             return
         self.agent = replace(self.agent, health=health, health_error=error)
+        if not self.agent.callable:
+            self.worse.set()
         logger.warning("remote agent %s is %s: %s", self.agent.id, health.value, error or "it answers")
         try:
             command = SetHealth(self.agent.id, health, error)
