@@ -248,3 +248,16 @@ class DelegationState(StrEnum):
     """The remote agent's last word was taken over, or is not wanted any more."""
     LOST = "lost"
     """What became of it cannot be known. It is not sent again by itself."""
+
+
+class SessionStatus(StrEnum):
+    """Where an editor's session stands. `core/session_moves.py` says how it moves."""
+
+    INITIALIZING = "initializing"
+    """Being opened; nothing was asked yet."""
+    ACTIVE = "active"
+    """A turn runs or waits for its turn."""
+    IDLE = "idle"
+    """Ready for the next prompt."""
+    CLOSED = "closed"
+    """Put away by its owner; its history stays, and loading opens it again."""

@@ -21,6 +21,7 @@ from schemas.vocabulary import (
     DeliveryState,
     Health,
     InputStatus,
+    SessionStatus,
     TaskState,
     VerificationStatus,
 )
@@ -649,6 +650,54 @@ class McpSessionRow(SQLModel, table=True):
     last_used_at: datetime = Field(sa_type=Instant)
 
 
+class AcpSessionRow(SQLModel, table=True):
+    """A session that an editor opened, or that an executor keeps over REST. Its conversation has its name."""
+
+    __tablename__ = "acp_session"
+    __table_args__ = (
+        sa.CheckConstraint(_one_of("status", SessionStatus), name="acp_session_status_valid"),
+        sa.UniqueConstraint("tenant_id", "owner_id", "session_id", name="acp_session_key"),
+        sa.Index(
+            "acp_session_listed", "tenant_id", "owner_id", "updated_at", "id", **_where("deleted_at IS NULL")
+        ),
+        sa.Index("acp_session_agent", "agent_id", "id", **_where("agent_id IS NOT NULL")),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    owner_id: UUID = Field(sa_type=Id)
+    session_id: str
+    """What its owner calls it; the context id of its tasks."""
+    status: str
+    transport: str
+    mode: str
+    """`session` is kept for further turns, `run` is one execution (legacy facade)."""
+    cwd: str | None = None
+    additional_directories: list[str] = Field(sa_type=Json)
+    title: str | None = None
+    autonomy: str
+    """How freely its agent may act."""
+    config: dict[str, Any] = Field(sa_type=Json)
+    """What its owner chose, by option."""
+    required_tags: list[str] = Field(sa_type=Json)
+    """What an executor of its turns must offer beside what was chosen."""
+    mcp_servers: str | None = None
+    """Sealed: they carry credentials."""
+    executor: dict[str, Any] = Field(sa_type=Json)
+    """What the last executor said about its own session: what the next turn goes on with."""
+    parent_id: UUID | None = Field(default=None, sa_type=Id)
+    forked_at: int | None = Field(default=None, sa_type=sa.BigInteger)
+    """The position of the log up to which the parent's history is this one's, too."""
+    agent_id: UUID | None = Field(default=None, sa_type=Id)
+    worker_id: UUID | None = Field(default=None, sa_type=Id)
+    workflow_id: UUID | None = Field(default=None, sa_type=Id)
+    attributes: dict[str, Any] = Field(sa_type=Json)
+    last_heartbeat_at: datetime | None = Field(default=None, sa_type=Instant)
+    archived_at: datetime | None = Field(default=None, sa_type=Instant)
+    deleted_at: datetime | None = Field(default=None, sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
 class MetaRow(SQLModel, table=True):
     """Facts about the database itself, such as the id of the secret that sealed it."""
 
@@ -695,4 +744,5 @@ delivery_queue = _t.delivery_queue
 remote_agent = _t.remote_agent
 delegation = _t.delegation
 mcp_session = _t.mcp_session
+acp_session = _t.acp_session
 meta = _t.meta
