@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from core.store import tables as t
 from core.store.engine import Call, Store
 from core.store.statement import Row, Statement
 from core.store.tx import EVENTS, Tx
+
+K = TypeVar("K")
 
 BACKSTOP = 1.0
 """Seconds after which the log is read again, whatever the hints say."""
@@ -111,14 +113,19 @@ class Event:
 
 
 Wanted = Callable[[Event], bool]
+Context = tuple[UUID, str]
+"""A tenant, and the name of a conversation. Conversations of several owners may share one."""
 
 
 class Subscription:
     """A reader's place at the end of the log. Read it from one task only."""
 
-    def __init__(self, tail: "Tail", task_id: UUID | None, wanted: Wanted | None) -> None:
+    def __init__(
+        self, tail: "Tail", task_id: UUID | None, context: Context | None, wanted: Wanted | None
+    ) -> None:
         self._tail = tail
         self.task_id = task_id
+        self.context = context
         self.wanted = wanted
         self.since = 0
         """Everything after this position arrives."""
@@ -210,6 +217,7 @@ class Tail:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._by_task: dict[UUID, set[Subscription]] = {}
+        self._by_context: dict[Context, set[Subscription]] = {}
         self._all: set[Subscription] = set()
         self._head = 0
         self._page = 0
@@ -221,7 +229,9 @@ class Tail:
     @property
     def subscribers(self) -> int:
         """How many listen now."""
-        return len(self._all) + sum(len(of_task) for of_task in self._by_task.values())
+        return len(self._all) + sum(
+            len(listeners) for index in (self._by_task, self._by_context) for listeners in index.values()
+        )
 
     async def start(self) -> None:
         """Begin to read whenever somebody listens."""
@@ -230,16 +240,19 @@ class Tail:
     async def stop(self, reason: HubError) -> None:
         """Cut every subscription with `reason`, those to come as well, and stop reading."""
         self._stopped = reason
-        for subscription in [*self._all, *(s for of_task in self._by_task.values() for s in of_task)]:
+        indexed = (*self._by_task.values(), *self._by_context.values())
+        for subscription in [*self._all, *(s for listeners in indexed for s in listeners)]:
             subscription.cut(reason)
         if self._running is not None:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._running
 
-    async def subscribe(self, *, task_id: UUID | None = None, wanted: Wanted | None = None) -> Subscription:
-        """Listen from now on: to one task's events or to all, thinned by `wanted`."""
-        subscription = Subscription(self, task_id, wanted)
+    async def subscribe(
+        self, *, task_id: UUID | None = None, context: Context | None = None, wanted: Wanted | None = None
+    ) -> Subscription:
+        """Listen from now on: to one task's events, to one conversation's or to all, thinned by `wanted`."""
+        subscription = Subscription(self, task_id, context, wanted)
         if not self.subscribers:
             # Nobody listened, so nobody read: begin at the present end.
             head = await self._store.read(Call(_EVERYWHERE, _read_head, None))
@@ -248,21 +261,22 @@ class Tail:
         subscription.since = self._head
         if self._stopped is not None:
             subscription.cut(self._stopped)
-        if task_id is None:
-            self._all.add(subscription)
-        else:
+        if task_id is not None:
             self._by_task.setdefault(task_id, set()).add(subscription)
+        elif context is not None:
+            self._by_context.setdefault(context, set()).add(subscription)
+        else:
+            self._all.add(subscription)
         self._wanted.set()
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
         """Forget a subscription."""
         self._all.discard(subscription)
-        of_task = self._by_task.get(subscription.task_id) if subscription.task_id else None
-        if of_task is not None:
-            of_task.discard(subscription)
-            if not of_task and subscription.task_id is not None:
-                del self._by_task[subscription.task_id]
+        if subscription.task_id is not None:
+            _discard(self._by_task, subscription.task_id, subscription)
+        elif subscription.context is not None:
+            _discard(self._by_context, subscription.context, subscription)
         if not self.subscribers:
             self._wanted.clear()
 
@@ -290,8 +304,21 @@ class Tail:
                 continue
             self._head = row.pos
             listeners = self._by_task.get(row.task_id) if row.task_id is not None else None
+            if self._by_context and row.context_id is not None:
+                listeners = {
+                    *(listeners or ()),
+                    *self._by_context.get((row.tenant_id, row.context_id), ()),
+                }
             if listeners or self._all:
                 event = Event(row, row.size)
                 for subscription in [*(listeners or ()), *self._all]:
                     subscription.push(event, self._page)
         return len(rows) == PAGE
+
+
+def _discard(index: dict[K, set[Subscription]], key: K, subscription: Subscription) -> None:
+    listeners = index.get(key)
+    if listeners is not None:
+        listeners.discard(subscription)
+        if not listeners:
+            del index[key]
