@@ -15,14 +15,14 @@ import sqlalchemy as sa
 
 from core import access
 from core.caller import Caller
-from core.errors import Gone
+from core.errors import Gone, NotFound
 from core.fencing import P_TASK
 from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Statement
 from core.store.tx import Tx
 from core.tail import Event, SlowReader, Subscription
-from core.tasks.read import GetTask, version_of, view_task
+from core.tasks.read import GetTask, view_task
 from core.tasks.task import TaskView
 from core.transitions import ASKING, FINAL
 from schemas.vocabulary import TaskState
@@ -310,12 +310,8 @@ async def await_settled(
     caller: Caller,
     task_id: UUID,
     timeout: float | None = None,
-    *,
-    known: TaskView | None = None,
 ) -> TaskView:
     """The task once it is final or asks for something that the caller could give; after `timeout`, as it is.
-
-    `known` is the task as the caller has just seen it, which saves reading it again while it is that.
 
     A cheap subscription: no thread and no database connection is held while it waits.
 
@@ -325,11 +321,22 @@ async def await_settled(
     """
     deadline = None if timeout is None else platform.monotonic() + timeout
     async with await platform.tail.subscribe(task_id=task_id, wanted=_may_settle) as live:
-        if known is not None and not settled(known, caller):
-            version = await platform.read(caller, version_of, GetTask(task_id))
-            if version == known.task.version:
-                await live.next(timeout)
+        if await platform.read(caller, _goes_on, task_id):
+            await live.next(timeout)
         return await _settle(platform, caller, task_id, live, deadline)
+
+
+_GLANCE = Statement(
+    sa.select(t.task.c.state, t.task.c.has_approvals).where(t.task.c.id == P_TASK, access.readable())
+)
+
+
+async def _goes_on(tx: Tx, task_id: UUID) -> bool:
+    """Whether the task is under way and asks nobody for anything: no reason for a longer look yet."""
+    row = await tx.one(_GLANCE, p_task_id=task_id)
+    if row is None:
+        raise NotFound("no such task")
+    return TaskState(row.state).wire not in _SETTLING and not row.has_approvals
 
 
 async def _settle(

@@ -44,7 +44,7 @@ async def send_message(dispatcher: Dispatcher, call: Call, params: Params) -> di
         call.held.enter_context(dispatcher.config.waits.taken_by(call.caller.principal_id))
     task_id, view = await _accept(dispatcher, call, request)
     if not request.return_immediately:
-        view = await _settled(dispatcher, call, task_id, view)
+        view = await _settled(dispatcher, call, task_id)
     elif view is None:
         view = await dispatcher.platform.read(call.caller, view_task, GetTask(task_id))
     if request.task_id is None and view.task.state is TaskState.COMPLETED:
@@ -222,11 +222,11 @@ def _check_modes(call: Call, parts: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-async def _settled(dispatcher: Dispatcher, call: Call, task_id: UUID, known: TaskView | None) -> TaskView:
+async def _settled(dispatcher: Dispatcher, call: Call, task_id: UUID) -> TaskView:
     """The task once it is final or asks its sender for something; sooner only if the wait is capped."""
     platform, limit = dispatcher.platform, dispatcher.config.blocking_seconds
     try:
-        settling = await_settled(platform, call.caller, task_id, timeout=limit, known=known)
+        settling = await_settled(platform, call.caller, task_id, timeout=limit)
         return await unless_gone(call, settling)
     except Unavailable:
         # The hub is stopping. What was sent is kept: an error would have the client send it again.
