@@ -3,14 +3,25 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import sqlalchemy as sa
+
+from core import access
 from core.agents import Agent, AgentId, RegisterAgent, get_agent, register, remove_agent
 from core.auth import issue_key, revoke_all
 from core.errors import Conflict
 from core.principals import OwnerType, ensure_principal
+from core.store import tables as t
+from core.store.statement import Statement
 from core.store.tx import Tx
+from core.store.types import Id
 from schemas.vocabulary import Scope
 
 KEY_LIFE = timedelta(days=365)
+_REMOTE = Statement(
+    sa.select(t.remote_agent.c.id).where(
+        t.remote_agent.c.id == sa.bindparam("p_agent_id", type_=Id()), access.within_tenant(t.remote_agent)
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +60,13 @@ async def dismiss(tx: Tx, command: AgentId) -> None:
 
     Raises:
         NotFound: no such agent.
-        Conflict: it holds work.
+        Conflict: it holds work, or works elsewhere and is removed with its registration there.
     """
     agent = await get_agent(tx, command)
+    if await tx.one(_REMOTE, p_agent_id=agent.id) is not None:
+        raise Conflict(
+            "the agent works elsewhere: remove the remote agent", details={"reason_code": "remote_agent"}
+        )
     if agent.leases:
         details = {"reason_code": "agent_holds_work", "active_tasks": agent.leases}
         raise Conflict("the agent holds work", details=details, hint="let it finish, or cancel its tasks")

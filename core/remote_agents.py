@@ -35,7 +35,6 @@ from schemas.vocabulary import AgentProtocol, DelegationState, Health, Verificat
 class Move(StrEnum):
     """How `verification_status` changes."""
 
-    DRAFT = "draft"
     VERIFY = "verify"
     REFUTE = "refute"
 
@@ -51,7 +50,6 @@ class Arc:
 _V = VerificationStatus
 VERIFICATION: Final[Mapping[Move, Arc]] = MappingProxyType(
     {
-        Move.DRAFT: Arc(_V.UNKNOWN, frozenset()),
         Move.VERIFY: Arc(_V.VERIFIED, frozenset(_V)),
         Move.REFUTE: Arc(_V.FAILED, frozenset({_V.UNKNOWN, _V.VERIFIED})),
     }
