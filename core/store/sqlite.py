@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from core.errors import Conflict, Unavailable
 from core.hints import Hints
+from core.store.checkpoint import Checkpointer
 from core.store.clock import Clock, IdSource
 from core.store.engine import Call, Outcome, Store
 from core.store.statement import Program, ProgramCache, Query, Row, Statement
@@ -37,7 +38,7 @@ PRAGMAS = (
     "temp_store=MEMORY",
     "cache_size=-65536",
     "mmap_size=268435456",
-    "wal_autocheckpoint=4000",
+    "wal_autocheckpoint=16000",
 )
 
 ADD_EVENT = Statement(
@@ -234,12 +235,14 @@ class SqliteStore(Store):
         except BaseException:
             self._unlock()
             raise
+        self._checkpointer = Checkpointer(self._connect)
         self._reader.execute("PRAGMA query_only=ON")
         self._read_cursor = self._reader.cursor()
         self._write_cursor = self._writer.cursor()
         self._accepting = True
         self._thread = threading.Thread(target=self._serve, name="crossdock-writer", daemon=True)
         self._thread.start()
+        self._checkpointer.start()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -256,6 +259,7 @@ class SqliteStore(Store):
         self._hand_over()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
+        await self._loop.run_in_executor(None, self._checkpointer.stop)
         self._reader.close()
         self._writer.close()
         self._unlock()
@@ -308,6 +312,7 @@ class SqliteStore(Store):
                 except Exception as failure:  # the file is away: the thread lives on, and says so
                     _fail(batch, failure)
                 self._settle_soon(batch)
+                self._checkpointer.committed()
 
     def _commit(self, batch: Sequence[_Job]) -> None:
         self._write_cursor.execute("BEGIN IMMEDIATE")
