@@ -79,6 +79,11 @@ def within_tenant(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return table.c.tenant_id == TENANT
 
 
+def owned(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether the row is the caller's very own; operators own no more than others."""
+    return sa.and_(table.c.tenant_id == TENANT, table.c.owner_id == ME)
+
+
 def of_readable_task(table: sa.FromClause) -> sa.ColumnElement[bool]:
     """Whether the row follows a task that the caller may read."""
     task = t.task.alias("its_task")

@@ -18,6 +18,7 @@ from core import access
 from core.errors import Conflict, Forbidden, InvalidTransition, NotFound
 from core.fencing import P_NOW, P_TASK, check_lease, fenced
 from core.journal import record
+from core.sessions.moves import settle_after
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -326,6 +327,8 @@ def _drop_questions(tx: Tx, row: Row, status: str) -> None:
 async def _close(tx: Tx, row: Row, settles: bool) -> None:
     """What a final state takes with it: open questions end, and dependants are settled."""
     _drop_questions(tx, row, "cancelled")
+    if row.face == Face.ACP:
+        settle_after(tx, row)
     if row.dependants and settles:
         # Imported here: releasing a dependant is itself a move.
         from core.tasks.release import settle_dependants
