@@ -593,6 +593,37 @@ async def test_a_delegator_that_stops_hands_back_and_the_next_goes_on(scene: Sce
     assert len(scene.agent.sent()) == 1
 
 
+async def test_what_a_killed_delegator_held_is_taken_up_before_it_costs_a_retry(scene: Scene) -> None:
+    scene.pace = replace(QUICK, lease=2, fading=1.2)
+    await scene.know()
+    outbound = Outbound(Allowed.parse("127.0.0.1"))
+    before = asyncio.all_tasks()
+    await Delegator(scene.platform, outbound, pace=scene.pace).start()
+    task_id = await scene.submit()
+    there = await scene.agent.task()
+    await until(lambda: _state(scene, task_id, "active"))
+    killed = [task for task in asyncio.all_tasks() - before if _is_delegators(task)]
+    for task in killed:
+        task.cancel()
+    await asyncio.gather(*killed, return_exceptions=True)
+    await outbound.close()
+    assert (await scene.task(task_id)).state is TaskState.IN_PROGRESS
+    async with scene.delegating():
+        await until(lambda: _attempt(scene, task_id, 2))
+        scene.agent.move(there, DONE)
+        done = await scene.ended(task_id)
+    assert (done.state, done.attempt, done.retry_count) == (TaskState.COMPLETED, 2, 0)
+    assert len(scene.agent.sent()) == 1
+
+
+def _is_delegators(task: "asyncio.Task[Any]") -> bool:
+    return task.get_name().startswith(("errand ", "claims for ", "_look", "free_", "cancel_", "look_at_"))
+
+
+async def _attempt(scene: Scene, task_id: UUID, attempt: int) -> bool:
+    return (await scene.task(task_id)).attempt == attempt
+
+
 async def test_two_replicas_send_each_task_once(scene: Scene) -> None:
     await scene.know(max_concurrent=20)
     async with scene.delegating(), scene.delegating():
