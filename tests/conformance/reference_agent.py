@@ -1,7 +1,8 @@
 """An agent on a2a-sdk's own server, in a process of its own: `python -m tests.conformance.reference_agent`.
 
 The first word of a message decides what it does. Each piece of work that it begins is one line in a file, so
-that a test can count how often something was really done. Arguments: PORT VERSION WORK_FILE [STORE_FILE].
+that a test can count how often something was really done. Arguments: PORT SPOKEN WORK_FILE [STORE_FILE];
+SPOKEN is a binding and a version, like `JSONRPC/1.0`.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from a2a.types import a2a_pb2 as pb
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 
-CURRENT, LEGACY = "1.0", "0.3"
+CURRENT, REST, LEGACY = "JSONRPC/1.0", "HTTP+JSON/1.0", "JSONRPC/0.3"
 
 
 class Scripted(AgentExecutor):
@@ -94,13 +95,13 @@ class Scripted(AgentExecutor):
             self._stop[context.task_id].set()
 
 
-def app(port: int, version: str, work: Path, store: Path | None) -> Starlette:
+def app(port: int, spoken: str, work: Path, store: Path | None) -> Starlette:
     """The agent."""
     tasks: TaskStore = InMemoryTaskStore()
     if store is not None:
         tasks = DatabaseTaskStore(create_async_engine(f"sqlite+aiosqlite:///{store}"))
-    root = f"http://127.0.0.1:{port}"
-    spoken = [("JSONRPC", f"{root}/rpc")] + ([("HTTP+JSON", f"{root}/rest")] if version == CURRENT else [])
+    binding, version = spoken.split("/")
+    url = f"http://127.0.0.1:{port}/{'rest' if spoken == REST else 'rpc'}"
     card = pb.AgentCard(
         name="reference",
         description="does what the first word says",
@@ -109,10 +110,7 @@ def app(port: int, version: str, work: Path, store: Path | None) -> Starlette:
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
         skills=[pb.AgentSkill(id="any", name="any", description="anything", tags=["any"])],
-        supported_interfaces=[
-            pb.AgentInterface(url=url, protocol_binding=binding, protocol_version=version)
-            for binding, url in spoken
-        ],
+        supported_interfaces=[pb.AgentInterface(url=url, protocol_binding=binding, protocol_version=version)],
     )
     handler = DefaultRequestHandler(agent_executor=Scripted(work), task_store=tasks, agent_card=card)
 
@@ -124,15 +122,15 @@ def app(port: int, version: str, work: Path, store: Path | None) -> Starlette:
 
     routes = [
         *create_agent_card_routes(card),
-        *create_jsonrpc_routes(handler, "/rpc", enable_v0_3_compat=version == LEGACY),
+        *create_jsonrpc_routes(handler, "/rpc", enable_v0_3_compat=spoken == LEGACY),
         *create_rest_routes(handler, path_prefix="/rest"),
     ]
     return Starlette(routes=routes, lifespan=ready)
 
 
 if __name__ == "__main__":
-    port, version, work = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    port, spoken, work = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     store = Path(sys.argv[4]) if len(sys.argv) > 4 else None
     uvicorn.run(
-        app(port, version, work, store), host="127.0.0.1", port=port, log_level="error", access_log=False
+        app(port, spoken, work, store), host="127.0.0.1", port=port, log_level="error", access_log=False
     )

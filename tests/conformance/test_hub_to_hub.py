@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from hub.demo.process import HubProcess, free_port
-from tests.conformance.reference_agent import CURRENT, LEGACY
+from tests.conformance.reference_agent import CURRENT, LEGACY, REST
 
 SECONDS = 45.0
 """Longer than anything here takes, a killed holder's lease included."""
@@ -122,18 +122,20 @@ class Reference:
     def __init__(self, directory: Path, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self._directory = directory
         self._work = directory / "work.log"
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, version: str = CURRENT) -> None:
-        """Start it, with an empty memory, and return when it answers."""
+    async def start(self, spoken: str = CURRENT, *, durable: bool = False) -> None:
+        """Start it, with an empty memory or with what is in its store, and return when it answers."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "tests.conformance.reference_agent",
             str(self.port),
-            version,
+            spoken,
             str(self._work),
+            *([str(self._directory / "reference.db")] if durable else []),
             cwd=Path(__file__).parents[2],
             env=dict(os.environ),
         )
@@ -257,12 +259,12 @@ async def test_a_question_of_the_reference_server_travels_through_both_hubs_and_
         assert reference.work() == ["ask which colour?", "blue"]
 
 
-@pytest.mark.parametrize("version", [CURRENT, LEGACY])
-async def test_the_reference_server_is_an_executor_like_any_other(tmp_path: Path, version: str) -> None:
+@pytest.mark.parametrize("spoken", [CURRENT, REST, LEGACY])
+async def test_the_reference_server_is_an_executor_like_any_other(tmp_path: Path, spoken: str) -> None:
     async with two_hubs(tmp_path) as (a, _, reference):
-        await reference.start(version)
+        await reference.start(spoken)
         known = await a.knows(reference.url, routing_tags=["reference"])
-        assert known["interface"]["version"] == version
+        assert "{binding}/{version}".format(**known["interface"]) == spoken
         assert not known["interface"]["idempotent"]
         expected = {
             "echo hello": ("completed", "hello", None),
@@ -405,6 +407,27 @@ async def test_a_reference_server_that_forgot_its_task_is_told_of_and_never_give
         assert (done["state"], done["error"]["category"]) == ("failed", "remote_lost")
         assert "may have done some of the work" in done["error"]["message"]
         assert reference.work() == ["wait"]
+
+
+async def test_a_question_outlives_a_kill_of_the_reference_server(tmp_path: Path) -> None:
+    """With a store on disk it keeps its questions, though not what it was doing."""
+    async with two_hubs(tmp_path) as (a, _, reference):
+        await reference.start(durable=True)
+        await a.knows(reference.url, routing_tags=["reference"])
+        task_id = await a.submit("ask which?", "reference")
+        await a.until(task_id, "input_required")
+        await reference.kill()
+        await a.call("POST", f"/tasks/{task_id}/input", parts=[{"text": "this"}])
+        await until(lambda: _reference_health(a, "unreachable"))
+        await reference.start(durable=True)
+        done = await a.ended(task_id)
+        assert (done["state"], done["output"]) == ("completed", "you said this")
+        assert reference.work() == ["ask which?", "this"]
+
+
+async def _reference_health(hub: Hub, health: str) -> bool:
+    known = await hub.call("GET", "/remote-a2a-agents")
+    return health in [one["health"] for one in known if one["name"] == "reference"]
 
 
 async def test_hubs_that_send_work_in_circles_stop_after_eight(tmp_path: Path) -> None:
