@@ -108,7 +108,8 @@ async def _hub_round(queue: Hub, work: Hub, effort: Effort, results: Results) ->
     ids = await queue.tasks(50)
     results.add("get task", name, await queue.load("get", seconds, ids=ids))
     results.add("submit over REST", name, await queue.load("submit", seconds))
-    results.add("claim, start, complete", name, await queue.cycles(seconds))
+    results.add("claim, start, complete", name, await queue.cycles(seconds, at_once=False))
+    results.add("claim and start, complete", name, await queue.cycles(seconds, at_once=True))
 
 
 async def _backlogs(effort: Effort, postgres: str | None, results: Results) -> None:

@@ -90,11 +90,14 @@ class Hub(Server):
             assert answer.status < 300, told
             return told["data"]
 
-    async def cycles(self, seconds: float) -> dict[str, Any]:
-        """Claim, start and complete, as often as it goes. Enough work is put there before."""
+    async def cycles(self, seconds: float, *, at_once: bool) -> dict[str, Any]:
+        """Claim, start and complete, as often as it goes: three requests, or two where the claim starts.
+
+        Enough work is put there before.
+        """
         await self.fill(int(2_500 * seconds))
         agent_keys = {"keys": [key for _, key in self.agents], "agents": [agent for agent, _ in self.agents]}
-        return await self.load("cycle", seconds, **agent_keys)
+        return await self.load("cycle", seconds, at_once=at_once, **agent_keys)
 
     async def fill(self, wanted: int) -> None:
         """Make at least so many tasks ready."""
