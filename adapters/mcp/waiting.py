@@ -7,7 +7,7 @@ from adapters.mcp.answering import stop
 from adapters.mcp.toolbox import Bench
 from core import events
 from core.caller import Caller
-from core.tasks.read import GetTask, view_task
+from core.tasks.read import GetTask, get_task, view_task
 from core.tasks.task import TaskView
 
 
@@ -25,7 +25,9 @@ async def settled(bench: Bench, caller: Caller, task_id: UUID, seconds: int) -> 
     with bench.config.waits.taken_by(caller.principal_id):
         telling = None
         if bench.call.progress_token is not None:
-            telling = asyncio.ensure_future(_tell(bench, caller, task_id))
+            begun = await bench.platform.read(caller, get_task, GetTask(task_id))
+            bench.progress(begun.version, begun.state.wire)
+            telling = asyncio.ensure_future(_tell(bench, caller, task_id, begun.version))
         try:
             return await events.await_settled(bench.platform, caller, task_id, seconds)
         finally:
@@ -33,10 +35,11 @@ async def settled(bench: Bench, caller: Caller, task_id: UUID, seconds: int) -> 
                 await stop(telling)
 
 
-async def _tell(bench: Bench, caller: Caller, task_id: UUID) -> None:
+async def _tell(bench: Bench, caller: Caller, task_id: UUID, told: int) -> None:
     async for batch in events.follow_task(bench.platform, caller, task_id):
         if isinstance(batch, TaskView):
-            bench.progress(batch.task.version, batch.task.state.wire)
+            if batch.task.version > told:
+                bench.progress(batch.task.version, batch.task.state.wire)
             continue
         for event in batch:
             if event.kind == "task.state_changed" and event.version is not None:
