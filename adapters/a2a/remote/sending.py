@@ -24,6 +24,7 @@ from schemas.vocabulary import DelegationState
 
 Frames = AsyncGenerator[Sequence[Frame], None]
 
+_PAGE = 1000
 UNSUPPORTED = frozenset({"UNSUPPORTED_OPERATION", "METHOD_NOT_FOUND"})
 
 
@@ -47,6 +48,8 @@ class Sender:
         self._delegation: Delegation | None = None
         self._sending = asyncio.Lock()
         self._context: str | None = None
+        self._looked = 0
+        """The history up to here holds nothing that is still to be sent."""
         self.unsettled = False
         """Whether something was sent of which nobody knows whether it arrived: `open` finds out."""
         self.quiet = asyncio.Event()
@@ -167,9 +170,7 @@ class Sender:
             known = self.delegation
             if known.remote_task_id is None or known.state is not DelegationState.ACTIVE:
                 return
-            query = ListMessages(self._task.id, after=known.sent_n, limit=1000)
-            self._said = await self._peer.platform.read(self._peer.caller, list_messages, query)
-            waiting = self._since(known.sent_n)
+            waiting = await self._heard_since(known.sent_n)
             if not waiting:
                 return
             params = await self._further(waiting)
@@ -183,6 +184,17 @@ class Sender:
                 # Refused, or nobody knows: to say it again could have it done twice.
                 logger.info("a message to remote task %s was lost: %s", known.remote_task_id, error)
             await self.arrived(str(known.remote_task_id), known.context_id)
+
+    async def _heard_since(self, n: int) -> Sequence[Message]:
+        """What was said to our task after `n`; what the remote agent says comes between, and may be much."""
+        while True:
+            query = ListMessages(self._task.id, after=max(n, self._looked), limit=_PAGE)
+            page = await self._peer.platform.read(self._peer.caller, list_messages, query)
+            said = compose.spoken(page)
+            if said or len(page) < _PAGE:
+                self._looked = said[0].n - 1 if said else page[-1].n if page else self._looked
+                return said
+            self._looked = page[-1].n
 
     async def _first(self) -> Frames:
         said = self._since(0)
