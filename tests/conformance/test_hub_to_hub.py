@@ -365,6 +365,21 @@ async def test_a_question_outlives_a_kill_of_either_hub(tmp_path: Path) -> None:
         assert len(await b.tasks()) == 1
 
 
+async def test_leave_that_is_asked_for_over_there_is_given_over_here(tmp_path: Path) -> None:
+    async with two_hubs(tmp_path) as (a, b, _):
+        worker = await worker_of(b)
+        task_id = await a.submit("dangerous work", "far")
+        claimed = await b.claim(worker)
+        asked = await b.report(claimed, "/approvals", title="delete everything?", kind="permission")
+        asking = await a.until(task_id, "input_required")
+        assert "delete everything?" in asking["status_message"][0]["text"]
+        await a.call("POST", f"/tasks/{task_id}/input", parts=[{"text": "reject"}])
+        decided = await b.call("GET", f"/approvals/{asked['id']}?wait_seconds=20")
+        assert decided["status"] == "rejected"
+        await b.report(claimed, "/complete", output="left alone")
+        assert (await a.ended(task_id))["output"] == "left alone"
+
+
 async def test_a_cancellation_reaches_the_remote_hub_even_after_a_kill(tmp_path: Path) -> None:
     async with two_hubs(tmp_path) as (a, b, _):
         worker = await worker_of(b)
