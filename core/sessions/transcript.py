@@ -6,6 +6,7 @@ A session's events are those of its tasks, and its own. A fork has its parent's 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -52,6 +53,11 @@ class OpenQuestions:
 
     approvals: Sequence[Approval]
     inputs: Sequence[InputRequest]
+
+    @property
+    def ids(self) -> Sequence[UUID]:
+        """The ids of all of them."""
+        return [*(found.id for found in self.approvals), *(found.id for found in self.inputs)]
 
 
 _e = t.event.c
