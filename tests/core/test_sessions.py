@@ -313,7 +313,7 @@ async def test_a_list_goes_page_by_page_and_has_only_ones_own(stage: Theatre) ->
     mine = []
     for n in range(5):
         stage.clock.advance(1)
-        mine.append(await stage.open(cwd=f"/work/{n % 2}"))
+        mine.append(await stage.open(cwd=f"/home/{n % 2}"))
     await stage.open(by=on_face(stage.admin, "acp"))
     seen: list[str] = []
     before = None
@@ -325,8 +325,8 @@ async def test_a_list_goes_page_by_page_and_has_only_ones_own(stage: Theatre) ->
         seen += [found.session_id for found in page]
         before = (page[-1].updated_at, page[-1].id)
     assert seen == [found.session_id for found in reversed(mine)]
-    here = await stage.platform.read(stage.editor, session.list_sessions, session.ListSessions(cwd="/work/1"))
-    assert {found.cwd for found in here} == {"/work/1"}
+    here = await stage.platform.read(stage.editor, session.list_sessions, session.ListSessions(cwd="/home/1"))
+    assert {found.cwd for found in here} == {"/home/1"}
 
 
 async def test_choices_are_checked_and_reach_the_next_turn(stage: Theatre) -> None:
