@@ -161,7 +161,7 @@ async def test_reuse_is_in_the_log(platform: Platform) -> None:
 
     async def kinds(tx: Tx, _: None) -> set[str]:
         found = [
-            row.kind for table in (t.event, t.event_outbox) for row in await tx.all(sa.select(table.c.kind))
+            row.kind for table in (t.event_outbox, t.event) for row in await tx.all(sa.select(table.c.kind))
         ]
         return set(found)
 
