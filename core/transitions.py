@@ -1,7 +1,7 @@
 """How a task moves, as data. Pure: it knows no database, no clock and no caller.
 
 From `TRANSITIONS` come the compare-and-set statements of `core/lifecycle.py`, the CHECK constraints of
-`core/store/tables.py`, the diagram in `core/README.md` and the model of the property tests. A move that is
+`core/store/tables/`, the diagram in `core/README.md` and the model of the property tests. A move that is
 not in the table does not exist. Every move has exactly one target; where the outcome decides (a reported
 failure is final, or it is retried), the command chooses the move first.
 

@@ -94,7 +94,7 @@ def test_no_module_has_grown_past_what_one_reads_in_a_sitting() -> None:
     """Ours: 400 lines. Drafted migrations, and one table after the other, are read differently."""
     for room in ROOMS:
         for path in _modules(room):
-            if "versions" not in path.parts and path != ROOT / "core" / "store" / "tables.py":
+            if "versions" not in path.parts and path.parent != ROOT / "core" / "store" / "tables":
                 lines = len(path.read_text().splitlines())
                 assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines"
 

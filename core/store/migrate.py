@@ -133,7 +133,7 @@ async def downgrade(url: str, target: str) -> SchemaStatus:
 
 
 async def differences(url: str) -> Sequence[Any]:
-    """What `core/store/tables.py` says that the database does not have, in Alembic's words."""
+    """What `core/store/tables/` says that the database does not have, in Alembic's words."""
 
     def compare(connection: sa.Connection) -> Sequence[Any]:
         options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}

@@ -1,6 +1,6 @@
 """Write the next step of the schema's history: `python -m core.store.migrations.new "what changes"`.
 
-It compares `core/store/tables.py` with a scratch SQLite database that has walked the history so far.
+It compares `core/store/tables/` with a scratch SQLite database that has walked the history so far.
 What it writes is a draft to read and finish; a test compares both databases with the tables afterwards.
 """
 

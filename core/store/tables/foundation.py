@@ -1,17 +1,17 @@
-"""The tables, declared once. Nothing here runs a statement.
+"""What everything stands on: who acts, tasks and what belongs to them, the log, deliveries, sessions.
 
-Every table is created on both databases with the same names. Constraints repeat the law of
-`core/transitions.py`: a state is one of the known ones, and a task has an end time exactly when it is final.
+Constraints repeat the law of `core/transitions.py`: a state is one of the known ones, and a task has an
+end time exactly when it is final.
 """
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from core.store.tables.declaring import one_of, where
 from core.store.types import Id, Instant, Json
 from core.transitions import FINAL, LEASED
 from schemas.vocabulary import (
@@ -32,15 +32,6 @@ _STATES = ", ".join(str(int(s)) for s in TaskState)
 _READY = f"state = {int(TaskState.READY)}"
 _SETTLED = ", ".join(repr(s.value) for s in (DeliveryState.DELIVERED, DeliveryState.DEAD))
 _DELEGATION_OVER = ", ".join(repr(s.value) for s in (DelegationState.DONE, DelegationState.LOST))
-
-
-def _one_of(column: str, words: type[StrEnum]) -> str:
-    return f"{column} IN ({', '.join(repr(w.value) for w in words)})"
-
-
-def _where(condition: str) -> dict[str, Any]:
-    text = sa.text(condition)
-    return {"postgresql_where": text, "sqlite_where": text}
 
 
 class TenantRow(SQLModel, table=True):
@@ -101,9 +92,9 @@ class RefreshSessionRow(SQLModel, table=True):
 class AgentRow(SQLModel, table=True):
     __tablename__ = "agent"
     __table_args__ = (
-        sa.CheckConstraint(_one_of("status", AgentStatus), name="agent_status_valid"),
+        sa.CheckConstraint(one_of("status", AgentStatus), name="agent_status_valid"),
         sa.Index("agent_tenant", "tenant_id", "id"),
-        sa.Index("agent_worker", "worker_id", **_where("worker_id IS NOT NULL")),
+        sa.Index("agent_worker", "worker_id", **where("worker_id IS NOT NULL")),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
     tenant_id: UUID = Field(sa_type=Id)
@@ -151,18 +142,18 @@ class TaskRow(SQLModel, table=True):
         sa.CheckConstraint(f"state NOT IN ({_LEASED}) OR lease_id IS NOT NULL", name="task_leased_has_lease"),
         sa.CheckConstraint(f"state NOT IN ({_FINAL}) OR lease_id IS NULL", name="task_final_has_no_lease"),
         sa.CheckConstraint("waiting >= 0", name="task_waiting_counts"),
-        sa.Index("task_ready", "route_id", "rank", "id", **_where(_READY)),
-        sa.Index("task_delayed", "ready_at", **_where(f"state = {int(TaskState.PENDING)} AND waiting = 0")),
-        sa.Index("task_preferred", "preferred_until", **_where(f"{_READY} AND preferred_until IS NOT NULL")),
-        sa.Index("task_timeout", "timeout_at", **_where("timeout_at IS NOT NULL")),
-        sa.Index("task_cancel_due", "cancel_due_at", **_where("cancel_due_at IS NOT NULL")),
-        sa.Index("task_leased_by", "agent_id", **_where("lease_id IS NOT NULL")),
+        sa.Index("task_ready", "route_id", "rank", "id", **where(_READY)),
+        sa.Index("task_delayed", "ready_at", **where(f"state = {int(TaskState.PENDING)} AND waiting = 0")),
+        sa.Index("task_preferred", "preferred_until", **where(f"{_READY} AND preferred_until IS NOT NULL")),
+        sa.Index("task_timeout", "timeout_at", **where("timeout_at IS NOT NULL")),
+        sa.Index("task_cancel_due", "cancel_due_at", **where("cancel_due_at IS NOT NULL")),
+        sa.Index("task_leased_by", "agent_id", **where("lease_id IS NOT NULL")),
         sa.Index("task_tenant", "tenant_id", "id"),
         sa.Index("task_tenant_state", "tenant_id", "state", "id"),
         sa.Index("task_submitter", "tenant_id", "submitter_id", "status_at", "id"),
         sa.Index("task_context", "tenant_id", "context_id", "id"),
-        sa.Index("task_workflow", "workflow_id", "id", **_where("workflow_id IS NOT NULL")),
-        sa.Index("task_parent", "parent_id", "id", **_where("parent_id IS NOT NULL")),
+        sa.Index("task_workflow", "workflow_id", "id", **where("workflow_id IS NOT NULL")),
+        sa.Index("task_parent", "parent_id", "id", **where("parent_id IS NOT NULL")),
         {
             "postgresql_with": {
                 "fillfactor": 80,
@@ -255,7 +246,7 @@ class AttemptRow(SQLModel, table=True):
     __tablename__ = "attempt"
     __table_args__ = (
         sa.Index("attempt_agent", "agent_id", "task_id"),
-        sa.Index("attempt_worker", "worker_id", "task_id", **_where("worker_id IS NOT NULL")),
+        sa.Index("attempt_worker", "worker_id", "task_id", **where("worker_id IS NOT NULL")),
     )
     task_id: UUID = Field(primary_key=True, sa_type=Id)
     n: int = Field(primary_key=True)
@@ -327,7 +318,7 @@ class ArtifactChunkRow(SQLModel, table=True):
 class InputRequestRow(SQLModel, table=True):
     __tablename__ = "input_request"
     __table_args__ = (
-        sa.CheckConstraint(_one_of("status", InputStatus), name="input_request_status_valid"),
+        sa.CheckConstraint(one_of("status", InputStatus), name="input_request_status_valid"),
         sa.Index("input_request_task", "task_id", "id"),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
@@ -347,10 +338,10 @@ class InputRequestRow(SQLModel, table=True):
 class ApprovalRow(SQLModel, table=True):
     __tablename__ = "approval"
     __table_args__ = (
-        sa.CheckConstraint(_one_of("status", ApprovalStatus), name="approval_status_valid"),
-        sa.Index("approval_task", "task_id", "id", **_where("task_id IS NOT NULL")),
-        sa.Index("approval_pending", "tenant_id", "id", **_where("status = 'pending'")),
-        sa.Index("approval_due", "expires_at", **_where("status = 'pending' AND expires_at IS NOT NULL")),
+        sa.CheckConstraint(one_of("status", ApprovalStatus), name="approval_status_valid"),
+        sa.Index("approval_task", "task_id", "id", **where("task_id IS NOT NULL")),
+        sa.Index("approval_pending", "tenant_id", "id", **where("status = 'pending'")),
+        sa.Index("approval_due", "expires_at", **where("status = 'pending' AND expires_at IS NOT NULL")),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
     tenant_id: UUID = Field(sa_type=Id)
@@ -407,7 +398,7 @@ class EventRow(_Happening, table=True):
     __table_args__ = (
         sa.Index("event_task", "task_id", "version"),
         sa.Index("event_tenant", "tenant_id", "pos"),
-        sa.Index("event_workflow", "workflow_id", "pos", **_where("workflow_id IS NOT NULL")),
+        sa.Index("event_workflow", "workflow_id", "pos", **where("workflow_id IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )
     pos: int | None = Field(default=None, primary_key=True, sa_type=cast(Any, _Serial))
@@ -468,7 +459,7 @@ class PushConfigRow(SQLModel, table=True):
     __tablename__ = "push_config"
     __table_args__ = (
         sa.UniqueConstraint("task_id", "config_id", name="push_config_key"),
-        sa.Index("push_config_live", "task_id", **_where("live")),
+        sa.Index("push_config_live", "task_id", **where("live")),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
     tenant_id: UUID = Field(sa_type=Id)
@@ -501,13 +492,13 @@ class DeliveryRow(SQLModel, table=True):
 
     __tablename__ = "delivery"
     __table_args__ = (
-        sa.CheckConstraint(_one_of("state", DeliveryState), name="delivery_state_valid"),
+        sa.CheckConstraint(one_of("state", DeliveryState), name="delivery_state_valid"),
         sa.CheckConstraint(
             f"(state IN ({_SETTLED})) = (settled_at IS NOT NULL)", name="delivery_settled_has_end"
         ),
         sa.UniqueConstraint("target_id", "pos", name="delivery_once"),
-        sa.Index("delivery_open", "target_id", "entity_id", "pos", **_where("settled_at IS NULL")),
-        sa.Index("delivery_settled", "settled_at", **_where("settled_at IS NOT NULL")),
+        sa.Index("delivery_open", "target_id", "entity_id", "pos", **where("settled_at IS NULL")),
+        sa.Index("delivery_settled", "settled_at", **where("settled_at IS NOT NULL")),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
     tenant_id: UUID = Field(sa_type=Id)
@@ -536,7 +527,7 @@ class DeliveryQueueRow(SQLModel, table=True):
     __tablename__ = "delivery_queue"
     __table_args__ = (
         sa.Index("delivery_queue_due", "endpoint", "next_at"),
-        sa.Index("delivery_queue_leased", "lease_until", **_where("lease_until IS NOT NULL")),
+        sa.Index("delivery_queue_leased", "lease_until", **where("lease_until IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 50}},
     )
     target_id: UUID = Field(primary_key=True, sa_type=Id)
@@ -555,9 +546,9 @@ class RemoteAgentRow(SQLModel, table=True):
     __tablename__ = "remote_agent"
     __table_args__ = (
         sa.CheckConstraint(
-            _one_of("verification_status", VerificationStatus), name="remote_agent_verification_valid"
+            one_of("verification_status", VerificationStatus), name="remote_agent_verification_valid"
         ),
-        sa.CheckConstraint(_one_of("health", Health), name="remote_agent_health_valid"),
+        sa.CheckConstraint(one_of("health", Health), name="remote_agent_health_valid"),
         sa.UniqueConstraint("tenant_id", "card_url", name="remote_agent_card"),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
@@ -595,16 +586,16 @@ class DelegationRow(SQLModel, table=True):
 
     __tablename__ = "delegation"
     __table_args__ = (
-        sa.CheckConstraint(_one_of("state", DelegationState), name="delegation_state_valid"),
+        sa.CheckConstraint(one_of("state", DelegationState), name="delegation_state_valid"),
         sa.Index(
             "delegation_open",
             "task_id",
             "remote_agent_id",
             unique=True,
-            **_where(f"state NOT IN ({_DELEGATION_OVER})"),
+            **where(f"state NOT IN ({_DELEGATION_OVER})"),
         ),
         sa.Index("delegation_task", "task_id", "id"),
-        sa.Index("delegation_due", "look_at", **_where(f"state NOT IN ({_DELEGATION_OVER})")),
+        sa.Index("delegation_due", "look_at", **where(f"state NOT IN ({_DELEGATION_OVER})")),
         sa.Index("delegation_remote", "remote_agent_id", "id"),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
@@ -655,12 +646,12 @@ class AcpSessionRow(SQLModel, table=True):
 
     __tablename__ = "acp_session"
     __table_args__ = (
-        sa.CheckConstraint(_one_of("status", SessionStatus), name="acp_session_status_valid"),
+        sa.CheckConstraint(one_of("status", SessionStatus), name="acp_session_status_valid"),
         sa.UniqueConstraint("tenant_id", "owner_id", "session_id", name="acp_session_key"),
         sa.Index(
-            "acp_session_listed", "tenant_id", "owner_id", "updated_at", "id", **_where("deleted_at IS NULL")
+            "acp_session_listed", "tenant_id", "owner_id", "updated_at", "id", **where("deleted_at IS NULL")
         ),
-        sa.Index("acp_session_agent", "agent_id", "id", **_where("agent_id IS NOT NULL")),
+        sa.Index("acp_session_agent", "agent_id", "id", **where("agent_id IS NOT NULL")),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
     tenant_id: UUID = Field(sa_type=Id)
@@ -704,45 +695,3 @@ class MetaRow(SQLModel, table=True):
     __tablename__ = "meta"
     key: str = Field(primary_key=True)
     value: str
-
-
-class _Tables:
-    """`SQLModel.metadata` is typed loosely; this gives each table by name."""
-
-    metadata: ClassVar[sa.MetaData] = SQLModel.metadata
-
-    def __getattr__(self, name: str) -> sa.Table:
-        return self.metadata.tables[name]
-
-
-_t = _Tables()
-METADATA = SQLModel.metadata
-tenant = _t.tenant
-principal = _t.principal
-api_key = _t.api_key
-refresh_session = _t.refresh_session
-agent = _t.agent
-route = _t.route
-conversation = _t.conversation
-task = _t.task
-dependency = _t.dependency
-attempt = _t.attempt
-lease = _t.lease
-message = _t.message
-artifact = _t.artifact
-artifact_chunk = _t.artifact_chunk
-input_request = _t.input_request
-approval = _t.approval
-event = _t.event
-event_outbox = _t.event_outbox
-event_head = _t.event_head
-idem = _t.idem
-consumer = _t.consumer
-push_config = _t.push_config
-delivery = _t.delivery
-delivery_queue = _t.delivery_queue
-remote_agent = _t.remote_agent
-delegation = _t.delegation
-mcp_session = _t.mcp_session
-acp_session = _t.acp_session
-meta = _t.meta

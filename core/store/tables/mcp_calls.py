@@ -1,0 +1,1 @@
+"""Grants, tool calls and what the gateway must remember of them."""

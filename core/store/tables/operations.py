@@ -1,0 +1,1 @@
+"""Logs, metering, governance, webhooks, schedules, stored files."""

@@ -1,0 +1,1 @@
+"""Work items, handoffs, assessments, escalations, activations."""

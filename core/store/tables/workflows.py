@@ -1,0 +1,1 @@
+"""Workspaces, roles, playbooks, and the workflows made from them."""
