@@ -135,9 +135,18 @@ _HEARD = Statement(
     .values(last_seen_at=P_NOW, status=_ALIVE)
     .returning(*_COLUMNS)
 )
+_heard = t.agent.alias("heard")
+# Presence holds many agents at once, as claims do, each in an order of its own: it must not wait for them.
+# Whoever holds an agent's row is that agent at work, so that nothing is lost by passing over it.
 _HEARD_ANYWHERE = Statement(
     sa.update(t.agent)
-    .where(sa.or_(t.agent.c.id == _P_AGENT, t.agent.c.worker_id == _P_AGENT))
+    .where(
+        t.agent.c.id.in_(
+            sa.select(_heard.c.id)
+            .where(sa.or_(_heard.c.id == _P_AGENT, _heard.c.worker_id == _P_AGENT))
+            .with_for_update(skip_locked=True)
+        )
+    )
     .values(last_seen_at=P_NOW, status=_ALIVE)
 )
 _DELETE = Statement(

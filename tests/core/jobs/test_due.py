@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from core import agents
@@ -41,6 +42,11 @@ def sweep_of(name: str) -> Sweep:
 async def status(stage: Stage, agent: Caller) -> AgentStatus:
     query = agents.AgentId(agent.principal_id)
     return (await stage.platform.read(stage.admin, agents.get_agent, query)).status
+
+
+async def last_seen(stage: Stage, agent: Caller) -> datetime:
+    query = agents.AgentId(agent.principal_id)
+    return (await stage.platform.read(stage.admin, agents.get_agent, query)).last_seen_at
 
 
 async def test_replicas_that_look_at_once_act_once(stage: Stage, database_url: str, clock: FakeClock) -> None:
@@ -193,3 +199,24 @@ async def test_replay_keys_are_forgotten_after_a_week(stage: Stage) -> None:
     stage.clock.advance(2)
     await stage.jobs.forget_old()
     assert (await stage.submit(by=keyed)).id != first.id
+
+
+async def test_presence_waits_for_nobody_who_works_with_an_agent(stage: Stage, database_url: str) -> None:
+    """It holds many agents at once, and so do claims: were it to wait for them, both could stand still."""
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite has one writer")
+    busy, free = await stage.agent(), await stage.agent()
+    stage.clock.advance(600)
+    before = await last_seen(stage, busy)
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM agent WHERE id = $1 FOR UPDATE", busy.principal_id)
+            clockwork = Clockwork(stage.platform)
+            for agent in (busy, free):
+                clockwork.presence.heard(agent.principal_id)
+            await asyncio.wait_for(clockwork.count_presence(), SECONDS)
+    finally:
+        await connection.close()
+    assert await last_seen(stage, free) == stage.clock.now()
+    assert await last_seen(stage, busy) == before
