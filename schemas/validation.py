@@ -7,6 +7,7 @@ See JSON Schema 2020-12, https://json-schema.org/draft/2020-12.
 """
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def _issue(error: ValidationError | SchemaError) -> Issue:
 
 
 _compiled_by_hash: OrderedDict[bytes, Any] = OrderedDict()
+_cache_lock = threading.Lock()  # the writer of SQLite has a thread of its own
 
 
 def _compiled(schema: Any) -> Any:
@@ -99,14 +101,16 @@ def _compiled(schema: Any) -> Any:
     if len(text) > MAX_SCHEMA_BYTES:
         raise InvalidSchema(f"is longer than {MAX_SCHEMA_BYTES} bytes")
     digest = hashlib.sha256(text).digest()
-    validator = _compiled_by_hash.get(digest)
-    if validator is not None:
-        _compiled_by_hash.move_to_end(digest)
-        return validator
+    with _cache_lock:
+        validator = _compiled_by_hash.get(digest)
+        if validator is not None:
+            _compiled_by_hash.move_to_end(digest)
+            return validator
     validator = _compile(schema)
-    _compiled_by_hash[digest] = validator
-    if len(_compiled_by_hash) > _CACHED:
-        _compiled_by_hash.popitem(last=False)
+    with _cache_lock:
+        _compiled_by_hash[digest] = validator
+        if len(_compiled_by_hash) > _CACHED:
+            _compiled_by_hash.popitem(last=False)
     return validator
 
 
