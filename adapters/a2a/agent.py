@@ -38,6 +38,8 @@ class ExposedAgent:
     required_tags: Sequence[str] | None = None
     path: str = ""
     """Where its endpoints are, below the hub's public address."""
+    required_extensions: Sequence[str] = ()
+    """Its card declares them as required; a call that does not name them is refused."""
 
 
 HUB: Final = ExposedAgent(

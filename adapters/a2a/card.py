@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.a2a.agent import A2AConfig, ExposedAgent
-from adapters.a2a.extensions import DECLARED
+from adapters.a2a.extensions import declared_with
 from adapters.a2a.version import CURRENT, LEGACY
 from schemas.strict_json import dump_json
 
@@ -33,7 +33,7 @@ def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
             "streaming": True,
             "pushNotifications": config.receivers is not None,
             "extendedAgentCard": False,
-            "extensions": list(DECLARED),
+            "extensions": declared_with(agent.required_extensions),
         },
         "defaultInputModes": list(agent.input_modes),
         "defaultOutputModes": list(agent.output_modes),

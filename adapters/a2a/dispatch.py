@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
+from adapters.a2a import extensions, hitl
 from adapters.a2a.agent import A2AConfig, ExposedAgent
 from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError
 from adapters.a2a.protojson import Params
@@ -56,6 +57,8 @@ class Operation:
     name: str
     answer: Callable[["Dispatcher", Call, Params], Awaitable[dict[str, Any]]] | None = None
     stream: Callable[["Dispatcher", Call, Params], Frames] | None = None
+    needs_extensions: bool = True
+    """Whether it is refused to a client without the extensions that the agent requires."""
 
 
 class Dispatcher:
@@ -86,7 +89,9 @@ class Dispatcher:
             ClientGone: the client hung up first.
         """
         assert operation.answer is not None, operation.name
-        return await operation.answer(self, call, params)
+        _activate(operation, call)
+        result = await operation.answer(self, call, params)
+        return hitl.shown(result) if extensions.HITL in call.extensions else result
 
     async def open(self, operation: Operation, call: Call, params: Params) -> Frames:
         """Run an operation that streams. What it refuses, it refuses here, before the first frame.
@@ -95,9 +100,24 @@ class Dispatcher:
             A2AError, HubError: the refusal.
         """
         assert operation.stream is not None, operation.name
+        _activate(operation, call)
         call.held.enter_context(self.config.streams.taken_by(call.caller.principal_id))
         frames = operation.stream(self, call, params)
-        return _resumed(await anext(frames), frames)
+        opened = _resumed(await anext(frames), frames)
+        return _extended(opened) if extensions.HITL in call.extensions else opened
+
+
+def _activate(operation: Operation, call: Call) -> None:
+    """Take up the extensions that a call names, and say so in its answer.
+
+    Raises:
+        A2AError: ExtensionSupportRequired.
+    """
+    required = call.agent.required_extensions
+    if required and operation.needs_extensions:
+        extensions.check_required(call.extensions, required)
+    if call.extensions:
+        call.notes.update(extensions.activated(call.extensions, required, call.protocol_version))
 
 
 async def _resumed(first: Sequence[Frame], rest: Frames) -> Frames:
@@ -107,6 +127,14 @@ async def _resumed(first: Sequence[Frame], rest: Frames) -> Frames:
             yield frames
     finally:
         await rest.aclose()
+
+
+async def _extended(frames: Frames) -> Frames:
+    try:
+        async for batch in frames:
+            yield [(version, hitl.shown(frame)) for version, frame in batch]
+    finally:
+        await frames.aclose()
 
 
 def check_tenant(call: Call, tenant: str | None) -> None:

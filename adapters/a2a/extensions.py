@@ -1,9 +1,18 @@
-"""The extensions of A2A that the hub declares on its cards, and looks for on those of others."""
+"""The extensions of A2A that the hub declares on its cards, and looks for on those of others.
 
+A call activates those of them that it names; its answer says which (specification §4.6).
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
+
+from adapters.a2a.errors import EXTENSION_REQUIRED, A2AError
+from adapters.a2a.version import LEGACY
 
 IDEMPOTENCY: Final = "urn:crossdock:a2a:idempotency:v1"
 """A send that brings the header `Idempotency-Key` happens once, however often it is repeated."""
+HITL: Final = "https://kagent.dev/extensions/hitl/v1"
+"""Questions and requests for leave as data, and their answers (`hitl.py`)."""
 
 DECLARED: Final[tuple[dict[str, Any], ...]] = (
     {
@@ -11,5 +20,41 @@ DECLARED: Final[tuple[dict[str, Any], ...]] = (
         "description": "A send repeated with the same Idempotency-Key header happens once.",
         "required": False,
     },
+    {
+        "uri": HITL,
+        "description": "What a task waits for is told as ask_user_request or tool_approval_request, and "
+        "answered by the response of the same name.",
+        "required": False,
+    },
 )
 """As a card's `capabilities.extensions` lists them."""
+_URIS: Final = tuple(extension["uri"] for extension in DECLARED)
+
+
+def declared_with(required: Sequence[str]) -> list[dict[str, Any]]:
+    """The extensions of a card whose agent insists on some."""
+    return [*DECLARED, *({"uri": uri, "required": True} for uri in required)]
+
+
+def check_required(named: Iterable[str], required: Sequence[str]) -> None:
+    """Refuse a call that does not name what its agent insists on (specification §3.3.4).
+
+    Raises:
+        A2AError: ExtensionSupportRequired.
+    """
+    missing = [uri for uri in required if uri not in named]
+    if missing:
+        raise A2AError(
+            EXTENSION_REQUIRED,
+            f"This agent requires extensions; name them in A2A-Extensions: {', '.join(missing)}.",
+            metadata={"requiredExtensions": ",".join(missing)},
+        )
+
+
+def activated(named: Iterable[str], required: Sequence[str], protocol_version: str) -> dict[str, str]:
+    """The service parameter that tells which extensions a call activated; nothing when there are none."""
+    active = [uri for uri in (*_URIS, *required) if uri in named]
+    if not active:
+        return {}
+    name = "X-A2A-Extensions" if protocol_version == LEGACY else "A2A-Extensions"
+    return {name: ", ".join(active)}

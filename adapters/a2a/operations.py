@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.a2a import errors, push, streams, translate, wire
+from adapters.a2a import errors, hitl, push, streams, translate, wire
 from adapters.a2a.dispatch import (
     Call,
     Dispatcher,
@@ -166,14 +166,23 @@ async def _accept(
             raise errors.invalid("Idempotency-Key", f"at most {wire.MAX_ID} characters")
         caller = replace(caller, replay_key=call.idempotency_key)
     platform = dispatcher.platform
+    response = hitl.response_in(request.message_metadata)
     if request.task_id is not None:
         task_id = task_id_of(request.task_id)
         answer = Reply(
-            task_id, request.context_id, request.message_id, request.parts, request.message_metadata, notify
+            task_id,
+            request.context_id,
+            request.message_id,
+            request.parts,
+            request.message_metadata,
+            notify,
+            response,
         )
         replied = await platform.write_once(caller, reply, answer)
         _note_replay(call, replied.replayed)
         return task_id, None
+    if response is not None:
+        raise errors.invalid("message.taskId", "is required: a response of hitl/v1 answers a task")
     task = _command(call, request)
     if notify is None and caller.replay_key is None:
         outcome = await platform.write_once(caller, submit_view, task)
@@ -254,7 +263,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             Operation("CancelTask", answer=cancel_task),
             Operation("SubscribeToTask", stream=subscribe_to_task),
             *push.OPERATIONS,
-            Operation("GetExtendedAgentCard", answer=get_extended_agent_card),
+            Operation("GetExtendedAgentCard", answer=get_extended_agent_card, needs_extensions=False),
         )
     }
 )

@@ -1,7 +1,8 @@
 """A message to a task that exists: one command, made of core's, in one transaction.
 
 It answers what is open, in this order: a question of the executor, an approval that the sender may decide.
-What decides nothing is heard all the same: it joins the task's history.
+What decides nothing is heard all the same: it joins the task's history. An answer of hitl/v1 names what it
+answers, and is refused when that is not open.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from adapters.a2a import translate
-from core.approvals import decide
+from adapters.a2a import hitl, translate
+from core.approvals import Approval, DecideApproval, decide
 from core.errors import Invalid, InvalidTransition
 from core.push import Notify, PutConfig, put_config
 from core.store.tx import Tx
 from core.tasks.input import AnswerInput, answer_input
 from core.tasks.messages import AddMessage, add_message
 from core.tasks.read import GetTask, view_task
-from core.tasks.task import Part
+from core.tasks.task import Part, TaskView
 from core.transitions import FINAL
 
 
@@ -32,6 +33,8 @@ class Reply:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notify: Notify | None = None
     """Who is to be told from now on."""
+    response: hitl.Response | None = None
+    """What it answers in the words of hitl/v1."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ async def reply(tx: Tx, command: Reply) -> Heard:
 
     Raises:
         NotFound: no such task, or not the caller's.
-        Invalid: the context is not the task's.
+        Invalid: the context is not the task's, or the response answers nothing that is open.
         InvalidTransition: the task is final; a new message in its context goes on from there.
         Unprocessable: the answer does not fit the schema that was asked for.
         Conflict: the task has as many push configurations as it may.
@@ -66,6 +69,9 @@ async def reply(tx: Tx, command: Reply) -> Heard:
         )
     if command.notify is not None:
         await put_config(tx, PutConfig(task.id, command.notify))
+    if command.response is not None:
+        await _respond(tx, command, command.response, view)
+        return Heard(task.id)
     if view.inputs:
         await answer_input(
             tx,
@@ -78,19 +84,72 @@ async def reply(tx: Tx, command: Reply) -> Heard:
             ),
         )
         return Heard(task.id)
-    await add_message(
-        tx,
-        AddMessage(
-            task.id,
-            command.parts,
-            role="user",
-            message_id=command.message_id,
-            metadata=command.metadata,
-        ),
-    )
+    await _hear(tx, command)
     for approval in translate.decidable(view.approvals, task, tx.caller):
         decision = translate.decision(command.parts, approval)
         if decision is not None:
             await decide(tx, decision)
             break
     return Heard(task.id)
+
+
+async def _hear(tx: Tx, command: Reply) -> None:
+    await add_message(
+        tx,
+        AddMessage(
+            command.task_id,
+            command.parts,
+            role="user",
+            message_id=command.message_id,
+            metadata=command.metadata,
+        ),
+    )
+
+
+async def _respond(tx: Tx, command: Reply, response: hitl.Response, view: TaskView) -> None:
+    if isinstance(response, hitl.Answers):
+        await _answer(tx, command, response, view)
+        return
+    open_now = {str(a.id): a for a in translate.decidable(view.approvals, view.task, tx.caller)}
+    unknown = [verdict.id for verdict in response.verdicts if verdict.id not in open_now]
+    if unknown:
+        raise _not_open(f"approvals: {unknown[0][:60]!r} does not wait for a decision")
+    await _hear(tx, command)
+    for verdict in response.verdicts:
+        await decide(tx, _decision(open_now[verdict.id], verdict))
+
+
+async def _answer(tx: Tx, command: Reply, response: hitl.Answers, view: TaskView) -> None:
+    asked = next((request for request in view.inputs if str(request.id) == response.id), None)
+    if asked is None:
+        raise _not_open(f"id: {response.id[:60]!r} does not wait for an answer")
+    value = hitl.value_of(response, asked.schema)
+    # What the client wrote beside it is for eyes: an executor that reads the message reads the answer.
+    part = {"text": value} if isinstance(value, str) else {"data": value, "media_type": "application/json"}
+    await answer_input(
+        tx,
+        AnswerInput(
+            command.task_id,
+            parts=[part],
+            data=value,
+            input_id=asked.id,
+            message_id=command.message_id,
+            message_metadata=command.metadata,
+        ),
+    )
+
+
+def _decision(approval: Approval, verdict: hitl.Verdict) -> DecideApproval:
+    """One decision holds for one call, so an option for this once comes before one for always."""
+    action, kind = ("approve", "allow_once") if verdict.approved else ("reject", "reject_once")
+    for option in approval.options:
+        if option.get("kind") == kind:
+            return DecideApproval(approval.id, option_id=option["id"], feedback=verdict.reason)
+    return DecideApproval(approval.id, action=action, feedback=verdict.reason)
+
+
+def _not_open(problem: str) -> Invalid:
+    return Invalid(
+        f"The response of hitl/v1 answers nothing that is open: {problem}.",
+        details={"issues": {"fieldErrors": {"message.metadata": [problem]}}},
+    )
