@@ -5,6 +5,7 @@ A handler parses nothing and renders nothing by itself: it turns the body into a
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -158,6 +159,12 @@ class Call:
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    @property
+    def minimal(self) -> bool:
+        """Whether the caller prefers an answer without a body, `Prefer: return=minimal` (RFC 7240)."""
+        preferences = self.header(b"prefer")
+        return preferences is not None and "return=minimal" in re.split(r"[\s,;]+", preferences.lower())
 
     def header(self, name: bytes) -> str | None:
         """A request header, by its lower-case name."""

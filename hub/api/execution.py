@@ -5,6 +5,7 @@ from typing import Any
 
 from core.errors import HubError
 from core.tasks import claim, lease, report
+from core.tasks.task import Task
 from hub.api import rendering
 from hub.api.batch import accepted, refused, settled
 from hub.api.call import Call, Reply
@@ -16,6 +17,7 @@ from schemas.vocabulary import Scope
 
 _LEASE = "0197a3c2-8b1e-7c44-9d3a-2f6b1c0d4e5f"
 _LATE = (404, 409)
+_MINIMAL = {204: "Done, and `Prefer: return=minimal` asked for no more than that (RFC 7240)."}
 
 
 @route(
@@ -63,6 +65,7 @@ async def claim_tasks(call: Call, body: v1.ClaimRequest) -> Reply:
     scope=Scope.AGENT,
     body=v1.CompleteRequest,
     returns=v1_tasks.Task,
+    also=_MINIMAL,
     errors=_LATE,
     summary="Complete a task",
     operation_id="tasks_complete",
@@ -83,7 +86,7 @@ async def complete_task(call: Call, body: v1.CompleteRequest) -> Reply:
             verification=body.verification,
         ),
     )
-    return Reply(rendering.task(task))
+    return _told(call, task)
 
 
 @route(
@@ -92,6 +95,7 @@ async def complete_task(call: Call, body: v1.CompleteRequest) -> Reply:
     scope=Scope.AGENT,
     body=v1.StartRequest,
     returns=v1_tasks.Task,
+    also=_MINIMAL,
     errors=_LATE,
     summary="Start a claimed task",
     operation_id="tasks_start",
@@ -100,7 +104,7 @@ async def complete_task(call: Call, body: v1.CompleteRequest) -> Reply:
 async def start_task(call: Call, body: v1.StartRequest) -> Reply:
     """Starting one's own started task again changes nothing."""
     command = report.StartTask(call.id, body.lease_id, body.agent_id, body.worker_id)
-    return Reply(rendering.task(await call.write(report.start, command)))
+    return _told(call, await call.write(report.start, command))
 
 
 @route(
@@ -133,6 +137,7 @@ async def renew_lease(call: Call, body: v1.LeaseRequest) -> Reply:
     scope=Scope.AGENT,
     body=v1.FailRequest,
     returns=v1_tasks.Task,
+    also=_MINIMAL,
     errors=_LATE,
     summary="Report a failure",
     operation_id="tasks_fail",
@@ -156,7 +161,7 @@ async def fail_task(call: Call, body: v1.FailRequest) -> Reply:
             git_info=body.git_info,
         ),
     )
-    return Reply(rendering.task(task))
+    return _told(call, task)
 
 
 @route(
@@ -165,6 +170,7 @@ async def fail_task(call: Call, body: v1.FailRequest) -> Reply:
     scope=Scope.AGENT,
     body=v1.RefuseRequest,
     returns=v1_tasks.Task,
+    also=_MINIMAL,
     errors=_LATE,
     summary="Refuse a task",
     operation_id="tasks_refuse",
@@ -173,7 +179,7 @@ async def fail_task(call: Call, body: v1.FailRequest) -> Reply:
 async def refuse_task(call: Call, body: v1.RefuseRequest) -> Reply:
     """For good, or with `requeue` so that others may have it."""
     command = report.RefuseTask(call.id, body.lease_id, body.reason, body.requeue)
-    return Reply(rendering.task(await call.write(report.refuse, command)))
+    return _told(call, await call.write(report.refuse, command))
 
 
 @route(
@@ -201,3 +207,10 @@ async def complete_tasks(call: Call, body: v1.CompletionBatch) -> Reply:
         return accepted(rendering.task(done.result)), done.replayed
 
     return settled(call, await asyncio.gather(*(one(n, item) for n, item in enumerate(body.results))))
+
+
+def _told(call: Call, task: Task) -> Reply:
+    """The task; or nothing, for an executor that wants no more: the task is most of the answer's cost."""
+    if call.minimal:
+        return Reply(status=204, headers=[(b"preference-applied", b"return=minimal")])
+    return Reply(rendering.task(task))

@@ -103,9 +103,9 @@ class Requests:
             "Content-Type: application/json\r\nAccept: application/json\r\nContent-Length: "
         ).encode()
 
-    def post(self, path: str, body: bytes) -> bytes:
-        """A POST."""
-        return b"POST %b HTTP/1.1\r\n%b%d\r\n\r\n%b" % (path.encode(), self._rest, len(body), body)
+    def post(self, path: str, body: bytes, extra: bytes = b"") -> bytes:
+        """A POST. `extra` are whole header lines."""
+        return b"POST %b HTTP/1.1\r\n%b%b%d\r\n\r\n%b" % (path.encode(), extra, self._rest, len(body), body)
 
 
 def send_message(text: str, number: str, *, blocking: bool) -> bytes:
@@ -168,7 +168,7 @@ def _submitting(spec: Mapping[str, Any], requests: Requests, tally: Tally, n: in
 
 def _cycling(spec: Mapping[str, Any], requests: Requests, tally: Tally, n: int) -> Script:
     at_once = spec["at_once"]
-    wish = {"agent_id": spec["agents"][n], "start": at_once}
+    wish = {"agent_id": spec["agents"][n % len(spec["agents"])], "start": at_once}
     claim = requests.post("/api/v1/tasks/claim", json.dumps(wish).encode())
     while not tally.over:
         began = time.perf_counter()
@@ -184,8 +184,10 @@ def _cycling(spec: Mapping[str, Any], requests: Requests, tally: Tally, n: int) 
             if status != 200:
                 tally.failed(status, answer)
                 continue
-        status, answer = yield requests.post(f"{path}/complete", under + b',"output":{"text":"done"}}')
-        if status == 200:
+        prefer = b"Prefer: return=minimal\r\n" if at_once else b""
+        output = under + b',"output":{"text":"done"}}'
+        status, answer = yield requests.post(f"{path}/complete", output, prefer)
+        if status in (200, 204):
             tally.done(began)
         else:
             tally.failed(status, answer)

@@ -19,6 +19,8 @@ from tests.bench.load import TEXT, send_message
 from tests.crash.hub_process import ADMIN_KEY, ROOT, HubProcess
 
 CONNECTIONS = 16
+AGENTS = 24
+"""As many as a hub registers at once, with two places each."""
 PEOPLE = 4
 """Submitters: the hub limits how often each of them may call."""
 
@@ -73,7 +75,7 @@ class Server:
 
 @dataclass
 class Hub(Server):
-    """A hub, with sixteen agents whose work the benchmark does."""
+    """A hub, with agents whose work the benchmark does."""
 
     agents: Sequence[tuple[str, str]] = ()
     bulk: str | None = None
@@ -91,13 +93,15 @@ class Hub(Server):
             return told["data"]
 
     async def cycles(self, seconds: float, *, at_once: bool) -> dict[str, Any]:
-        """Claim, start and complete, as often as it goes: three requests, or two where the claim starts.
+        """Claim, start and complete, as often as it goes, with enough work put there before.
 
-        Enough work is put there before.
+        By 16 workers with three requests each, or `at_once` by 48 with two: their claim starts the task, and
+        they prefer a minimal answer.
         """
         await self.fill(int(2_500 * seconds))
         agent_keys = {"keys": [key for _, key in self.agents], "agents": [agent for agent, _ in self.agents]}
-        return await self.load("cycle", seconds, at_once=at_once, **agent_keys)
+        workers = 2 * AGENTS if at_once else CONNECTIONS
+        return await self.load("cycle", seconds, at_once=at_once, connections=workers, **agent_keys)
 
     async def fill(self, wanted: int) -> None:
         """Make at least so many tasks ready."""
@@ -161,7 +165,8 @@ async def hub(name: str, directory: Path, url: str) -> AsyncIterator[Hub]:
         owners = [{"scope": "agent", "owner_type": "user", "owner_id": f"user{n}"} for n in range(PEOPLE)]
         served.keys = [(await served.ask("POST", "/api/v1/api-keys", owner))["api_key"] for owner in owners]
         made = [
-            await served.ask("POST", "/api/v1/agents/register", {"name": f"a{n}"}) for n in range(CONNECTIONS)
+            await served.ask("POST", "/api/v1/agents/register", {"name": f"a{n}", "max_concurrent": 2})
+            for n in range(AGENTS)
         ]
         served.agents = [(agent["id"], agent["api_key"]) for agent in made]
         yield served

@@ -48,6 +48,31 @@ async def test_a_busy_agent_gets_its_own_task_again(hub: Hub) -> None:
     assert (again.data["id"], again.data["lease_id"]) == (first["id"], first["lease_id"])
 
 
+@pytest.mark.parametrize("prefer", ["return=minimal", "respond-async, Return=Minimal;x=1"])
+async def test_an_executor_that_prefers_a_minimal_answer_gets_none(hub: Hub, prefer: str) -> None:
+    agent = await hub.agent()
+    task = await hub.claimed(agent)
+    for what, body in (("start", {}), ("complete", {"output": 1}), ("complete", {"output": 1})):
+        answer = await hub.post(
+            f"/tasks/{task['id']}/{what}",
+            {"lease_id": task["lease_id"], **body},
+            key=agent["api_key"],
+            headers={"Prefer": prefer},
+        )
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.headers["preference-applied"] == "return=minimal"
+    assert (await hub.get(f"/tasks/{task['id']}")).data["output"] == 1
+
+
+async def test_what_is_refused_is_said_whatever_the_caller_prefers(hub: Hub) -> None:
+    agent = await hub.agent()
+    task = await hub.claimed(agent)
+    late = {"lease_id": UNLIKELY, "output": 1}
+    path = f"/tasks/{task['id']}/complete"
+    answer = await hub.post(path, late, key=agent["api_key"], headers={"Prefer": "return=minimal"})
+    assert (answer.status, answer.code) == (403, "FORBIDDEN")
+
+
 async def test_the_conversation_comes_with_the_claim_when_asked_for(hub: Hub) -> None:
     agent = await hub.agent()
     await hub.post("/tasks", {"title": "x", "parts": [{"text": "hello"}], "resource_bindings": [1]})
