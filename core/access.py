@@ -88,3 +88,9 @@ def of_readable_task(table: sa.FromClause) -> sa.ColumnElement[bool]:
     """Whether the row follows a task that the caller may read."""
     task = t.task.alias("its_task")
     return sa.exists().where(task.c.id == table.c.task_id, readable(task))
+
+
+def approval_readable(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether an approval is the caller's to see: of a task of its own, or of none and asked for by it."""
+    apart = sa.or_(yes(OPERATOR), table.c.requested_by == ME)
+    return sa.or_(sa.and_(table.c.task_id.is_(None), apart), of_readable_task(table))

@@ -42,10 +42,7 @@ class ListApprovals:
 def _readable() -> sa.ColumnElement[bool]:
     return sa.and_(
         access.within_tenant(t.approval),
-        sa.or_(
-            sa.and_(t.approval.c.task_id.is_(None), access.yes(access.OPERATOR)),
-            access.of_readable_task(t.approval),
-        ),
+        access.approval_readable(t.approval),
     )
 
 

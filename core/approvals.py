@@ -131,16 +131,15 @@ class DecideApproval:
     remember: bool = False
 
 
+TOOL_CALLS = "tool_calls"
+"""The topic that is woken when a tool call may have got its leave."""
 P_APPROVAL = sa.bindparam("p_approval_id", type_=Id())
 _INSERT = Statement(sa.insert(t.approval))
 _ONE = Statement(
     sa.select(t.approval).where(
         t.approval.c.id == P_APPROVAL,
         access.within_tenant(t.approval),
-        sa.or_(
-            sa.and_(t.approval.c.task_id.is_(None), access.yes(access.OPERATOR)),
-            access.of_readable_task(t.approval),
-        ),
+        access.approval_readable(t.approval),
     )
 )
 _DECIDE = Statement(
@@ -203,12 +202,45 @@ async def open_approval(
     taken: bool = False,
 ) -> Approval:
     """Make a pending approval of a task. `taken`: the task's version was taken for an event of its own."""
+    approval = _opened(tx, row, kind, title, subject, options, expires_at, decider_id)
+    if taken:
+        tell(tx, row, "approval.requested", _said(approval))
+    return approval
+
+
+def open_apart(tx: Tx, kind: ApprovalKind, title: str, *, subject: Any, expires_at: datetime) -> Approval:
+    """Make a pending approval of what belongs to no task. Operators decide it, but for whoever asked."""
+    approval = _opened(tx, None, kind, title, subject, DEFAULT_OPTIONS, expires_at, None)
+    _tell_apart(tx, "approval.requested", approval)
+    return approval
+
+
+def _tell_apart(tx: Tx, kind: str, approval: Approval) -> None:
+    tx.event(
+        kind,
+        entity_type="approval",
+        entity_id=approval.id,
+        submitter_id=approval.requested_by,
+        data=_said(approval),
+    )
+
+
+def _opened(
+    tx: Tx,
+    row: Row | None,
+    kind: ApprovalKind,
+    title: str,
+    subject: Any,
+    options: Sequence[Mapping[str, Any]],
+    expires_at: datetime | None,
+    decider_id: UUID | None,
+) -> Approval:
     approval = Approval(
         id=tx.new_id(),
-        tenant_id=row.tenant_id,
-        task_id=row.id,
-        workflow_id=row.workflow_id,
-        attempt=row.attempt,
+        tenant_id=tx.caller.tenant_id if row is None else row.tenant_id,
+        task_id=None if row is None else row.id,
+        workflow_id=None if row is None else row.workflow_id,
+        attempt=None if row is None else row.attempt,
         kind=kind,
         title=title,
         status=ApprovalStatus.PENDING,
@@ -230,18 +262,16 @@ async def open_approval(
     columns = {name: getattr(approval, name) for name in approval.__dataclass_fields__}
     columns |= {"kind": kind.value, "status": approval.status.value, "policy": {}, "used_at": None}
     tx.add(_INSERT, **columns)
-    if taken:
-        tell(tx, row, "approval.requested", _said(approval))
     return approval
 
 
-def digest(tx: Tx, row: Row, kind: ApprovalKind, subject: Any) -> str:
+def digest(tx: Tx, row: Row | None, kind: ApprovalKind, subject: Any) -> str:
     """What exactly is asked, as a hash: the approval holds for this and nothing else (RFC 8785 form)."""
     said = {
-        "tenant": str(row.tenant_id),
+        "tenant": str(tx.caller.tenant_id if row is None else row.tenant_id),
         "caller": str(tx.caller.principal_id),
-        "task": str(row.id),
-        "attempt": row.attempt,
+        "task": None if row is None else str(row.id),
+        "attempt": None if row is None else row.attempt,
         "kind": kind.value,
         "subject": subject,
     }
@@ -287,7 +317,11 @@ async def decide(tx: Tx, command: DecideApproval) -> Approval:
 
             await judge(tx, task, approval)
         tx.wake(f"task:{task.id}")
+    if task is None:
+        _tell_apart(tx, "approval.decided", approval)
     tx.wake(f"approval:{approval.id}")
+    if approval.kind is ApprovalKind.TOOL_CALL:
+        tx.wake(TOOL_CALLS)
     return approval
 
 
@@ -301,7 +335,7 @@ async def _tell_decided(tx: Tx, task: Row, approval: Approval) -> None:
 def _said(approval: Approval) -> dict[str, Any]:
     return {
         "approval_id": str(approval.id),
-        "task_id": str(approval.task_id),
+        "task_id": approval.task_id and str(approval.task_id),
         "kind": approval.kind.value,
         "title": approval.title,
         "subject": approval.subject,
@@ -320,6 +354,8 @@ def _may_decide(tx: Tx, approval: Approval, task: Row | None) -> None:
         raise Forbidden("whoever does the task does not decide about it")
     if approval.kind is ApprovalKind.OUTPUT and task is not None and me in (task.agent_id, task.worker_id):
         raise Forbidden("whoever made the output does not judge it")
+    if approval.kind is ApprovalKind.TOOL_CALL and me == approval.requested_by:
+        raise Forbidden("whoever asked for a call does not allow it")
     if not tx.caller.operator and me != approval.decider_id:
         raise Forbidden("this approval is not yours to decide")
     if approval.status is not ApprovalStatus.PENDING:

@@ -29,6 +29,10 @@ class Caller:
     trace: str | None = None
     full: bool = False
     """On a face that shows only its caller's own: act with all that the credential allows. MCP's tools do."""
+    task_id: UUID | None = None
+    """The task whose token was presented: it reaches this task's grants and nothing else."""
+    lease_id: UUID | None = None
+    """The lease that this token lives as long as."""
 
     @property
     def operator(self) -> bool:

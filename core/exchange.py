@@ -6,12 +6,20 @@ Cookies and headers are the hub's matter; here is what stands behind them.
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from core.base64url import encode
-from core.caller import SYSTEM
+from core.caller import SYSTEM, Caller
 from core.credentials import FindTokenKey, Identity, find_token_key
 from core.errors import Unauthenticated
+from core.gateway.task_tokens import (
+    NO_KEY,
+    ClaimCredentials,
+    FindTaskToken,
+    claim_credentials,
+    find_task_token,
+)
 from core.keyring import DerivedKey, Keyring, Purpose
 from core.platform import Platform
 from core.token_sessions import (
@@ -23,7 +31,8 @@ from core.token_sessions import (
     open_session,
     use_refresh,
 )
-from core.tokens import Claims, InvalidToken, Token, TokenKind, Tokens
+from core.tokens import TASK_LIFE, Claims, InvalidToken, Token, TokenKind, Tokens
+from schemas.vocabulary import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,14 @@ class Grant:
     csrf: str = field(repr=False)
     """What a browser's page must repeat in a header beside its cookies."""
     persistent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCredentials:
+    """What a claim handle gives: the token, and until when its lease lasts as things stand."""
+
+    token: Token
+    lease_expires_at: datetime
 
 
 class Exchange:
@@ -92,6 +109,39 @@ class Exchange:
         ):
             raise InvalidToken("its key has changed since")
         return found, claims
+
+    async def open_task(self, caller: Caller, command: ClaimCredentials) -> TaskCredentials:
+        """The token of a task, for whoever holds its lease.
+
+        Raises:
+            HubError: as `task_tokens.claim_credentials`.
+        """
+        holder = await self._platform.write(caller, claim_credentials, command)
+        now = self._platform.now()
+        claims = Claims(
+            id=self._platform.new_id(),
+            principal_id=holder.agent_id,
+            tenant_id=caller.tenant_id,
+            key_id=caller.key_id or NO_KEY,
+            family_id=holder.lease_id,
+            scope=Scope.AGENT,
+            issued_at=now,
+            expires_at=now + TASK_LIFE,
+        )
+        return TaskCredentials(self._tokens.issue(TokenKind.TASK, claims), holder.lease_expires_at)
+
+    async def prove_task(self, text: str) -> Caller:
+        """Whom a task token makes its bearer: the task's agent, bound to the task.
+
+        Raises:
+            InvalidToken: it is no task token, or the lease or the key behind it has ended.
+        """
+        claims = self.read(TokenKind.TASK, text)
+        asked = FindTaskToken(claims.family_id, claims.key_id)
+        found = await self._platform.read(SYSTEM(claims.tenant_id), find_task_token, asked)
+        if found is None or found.principal_id != claims.principal_id:
+            raise InvalidToken("the lease of its task, or the key that asked for it, has ended")
+        return found
 
     def csrf_fits(self, family_id: UUID, sent: str | None) -> bool:
         """Whether a page knows the token that belongs to its session."""

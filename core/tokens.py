@@ -1,8 +1,9 @@
 """Tokens as text: JSON Web Tokens (RFC 7519) that stand for an API key for a while. No database here.
 
-An access token is sent with calls; a refresh token is exchanged, once, for a new pair. The two differ in
-`typ` and in audience, so that neither passes for the other. A token proves only that this hub made it:
-whether its key still lives is for `core/auth.py` to say, at every use.
+An access token is sent with calls; a refresh token is exchanged, once, for a new pair; a task token reaches
+the tools that a task was granted, at the hub's MCP endpoint and nowhere else. They differ in `typ` and in
+audience, so that none passes for another. A token proves only that this hub made it: whether what it stands
+for still lives is for `core/credentials.py` and `core/gateway/task_tokens.py` to say, at every use.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from schemas.vocabulary import Scope
 
 ACCESS_LIFE = timedelta(hours=1)
 REFRESH_LIFE = timedelta(days=7)
+TASK_LIFE = timedelta(hours=24)
 _SKEW = timedelta(seconds=60)  # the clocks of two replicas may differ by so much
 _ALGORITHM = "HS256"
 _REQUIRED = ["exp", "iat", "iss", "aud", "jti", "sub", "tenant", "key", "family", "scope"]
@@ -30,10 +32,14 @@ class TokenKind(StrEnum):
 
     ACCESS = "crossdock-access+jwt"
     REFRESH = "crossdock-refresh+jwt"
+    TASK = "crossdock-task+jwt"
 
 
 _LIVES: Mapping[TokenKind, timedelta] = MappingProxyType(
-    {TokenKind.ACCESS: ACCESS_LIFE, TokenKind.REFRESH: REFRESH_LIFE}
+    {TokenKind.ACCESS: ACCESS_LIFE, TokenKind.REFRESH: REFRESH_LIFE, TokenKind.TASK: TASK_LIFE}
+)
+_AUDIENCES: Mapping[TokenKind, str] = MappingProxyType(
+    {TokenKind.ACCESS: "", TokenKind.REFRESH: "/api/v1/auth", TokenKind.TASK: "/mcp"}
 )
 
 
@@ -55,7 +61,8 @@ class Claims:
     tenant_id: UUID
     key_id: UUID
     family_id: UUID
-    """All tokens that come from one exchange of a key; they are revoked together."""
+    """All tokens that come from one exchange of a key; they are revoked together. Of a task token: the lease
+    that it lives as long as."""
     scope: Scope
     issued_at: datetime
     expires_at: datetime
@@ -132,7 +139,15 @@ class Tokens:
         return claims
 
     def _audience(self, kind: TokenKind) -> str:
-        return self._issuer if kind is TokenKind.ACCESS else f"{self._issuer}/api/v1/auth"
+        return self._issuer + _AUDIENCES[kind]
+
+
+def kind_of(text: str) -> TokenKind | None:
+    """What a token says that it is, which nobody has checked; None for no token of this hub."""
+    try:
+        return TokenKind(str(jwt.get_unverified_header(text).get("typ")))
+    except (jwt.InvalidTokenError, ValueError):
+        return None
 
 
 def _claims(payload: Mapping[str, Any]) -> Claims:

@@ -108,7 +108,9 @@ def build(
 
     exchange = Exchange(platform, keyring, public_url)
     presence = clockwork.presence.heard
-    authenticator = Authenticator(platform, exchange, cookies=settings.cookies, presence=presence)
+    authenticator = Authenticator(
+        platform, exchange, cookies=settings.cookies, presence=presence, takes_task_tokens=mcp.owns
+    )
     sessions = Sessions(exchange, authenticator, public_url=public_url, cookies=settings.cookies)
 
     waits = Places("long polls", WAITS, ALL_WAITS)

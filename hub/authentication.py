@@ -22,7 +22,7 @@ from core.exchange import Exchange
 from core.keys import MalformedKey, check_form, is_token
 from core.platform import Platform
 from core.principals import OwnerType
-from core.tokens import ExpiredToken, InvalidToken
+from core.tokens import ExpiredToken, InvalidToken, TokenKind, kind_of
 from hub.failed_attempts import FailedAttempts
 
 Scope = MutableMapping[str, Any]
@@ -66,11 +66,15 @@ def _nobody_listens(_principal_id: UUID) -> None:
     pass
 
 
+def _nowhere(_path: str) -> bool:
+    return False
+
+
 class Authenticator:
     """Tells who calls. One for a hub; on the event loop's thread only.
 
     Proofs are remembered for two seconds and forgotten at once when this process, or one that could tell it,
-    revokes a key or closes a session.
+    revokes a key or closes a session. A task's token counts on the paths of its audience alone.
     """
 
     def __init__(
@@ -81,12 +85,14 @@ class Authenticator:
         cookies: bool = False,
         presence: Presence = _nobody_listens,
         failures: FailedAttempts | None = None,
+        takes_task_tokens: Callable[[str], bool] = _nowhere,
     ) -> None:
         self._platform = platform
         self._exchange = exchange
         self._cookies = cookies
         self._presence = presence
         self._failures = failures or FailedAttempts()
+        self._takes_task_tokens = takes_task_tokens
         self._salt = secrets.token_bytes(32)
         self._proofs: dict[bytes, _Proof] = {}
         self._generation = 0
@@ -159,9 +165,11 @@ class Authenticator:
             raise Unauthenticated("This needs a credential.", hint="Send `Authorization: Bearer <key>`.")
         digest = self._digest(credential)
         proof = self._proofs.get(digest)
-        if proof is not None and proof.until > self._platform.monotonic():
-            return proof
-        return await self._prove(_bearer(credential), digest)
+        if proof is None or proof.until <= self._platform.monotonic():
+            proof = await self._prove(_bearer(credential), digest)
+        if proof.caller.task_id is not None and not self._takes_task_tokens(scope["path"]):
+            raise _Wrong("a task's token is for the hub's MCP endpoint alone", guessed=False)
+        return proof
 
     async def _cookie_proof(self, scope: Scope) -> _Proof:
         token = cookies_of(scope).get(ACCESS_COOKIE)
@@ -195,6 +203,8 @@ class Authenticator:
     async def _prove(self, text: str, digest: bytes) -> _Proof:
         generation, asked = self._generation, self._platform.monotonic()
         ends: datetime | None
+        if is_token(text) and kind_of(text) is TokenKind.TASK:
+            return await self._prove_task(text, digest, generation, asked)
         if is_token(text):
             try:
                 identity, claims = await self._exchange.prove(text)
@@ -213,6 +223,16 @@ class Authenticator:
         )
         proof = _Proof(identity.caller(), asked + believed, presence, family_id, {})
         if generation == self._generation:  # else it may have been read before what was revoked meanwhile
+            self._remember(digest, proof)
+        return proof
+
+    async def _prove_task(self, text: str, digest: bytes, generation: int, asked: float) -> _Proof:
+        try:
+            caller = await self._exchange.prove_task(text)
+        except InvalidToken as invalid:
+            raise _Wrong(str(invalid), guessed=False) from None
+        proof = _Proof(caller, asked + CACHED_SECONDS, caller.principal_id, None, {})
+        if generation == self._generation:
             self._remember(digest, proof)
         return proof
 

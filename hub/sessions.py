@@ -42,6 +42,7 @@ class Sessions:
         self.exchange = exchange
         self.authenticator = authenticator
         self.cookies = cookies
+        self.public_url = public_url
         parts = urlsplit(public_url)
         self._https = parts.scheme == "https"
         self._root = parts.path.rstrip("/") + "/"

@@ -261,3 +261,36 @@ class SessionStatus(StrEnum):
     """Ready for the next prompt."""
     CLOSED = "closed"
     """Put away by its owner; its history stays, and loading opens it again."""
+
+
+class GrantSubject(StrEnum):
+    """To whom a grant of MCP tools is given; later ones are more specific."""
+
+    ROLE = "role"
+    PRINCIPAL = "principal"
+    AGENT = "agent"
+    TASK = "task"
+
+
+class GrantEffect(StrEnum):
+    """What a grant does to a tool."""
+
+    ALLOW = "allow"
+    APPROVE = "approve"
+    """Each call needs leave of its own."""
+    DENY = "deny"
+
+
+class CallState(StrEnum):
+    """Where a call of a granted tool stands."""
+
+    REQUESTED = "requested"
+    AWAITING_APPROVAL = "awaiting_approval"
+    STARTED = "started"
+    """It may have reached its server."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """It was started, and the hub died before it knew what became of it. It is not repeated."""
+    REFUSED = "refused"
+    """It never reached its server."""

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import routing
-from core.approvals import Approval
+from core.approvals import TOOL_CALLS, Approval
 from core.errors import Conflict
 from core.fencing import P_NOW, P_TASK
 from core.journal import tell
@@ -25,7 +25,7 @@ from core.tasks import policy as policies
 from core.tasks.input import park_lost
 from core.tasks.release import release
 from core.transitions import ASKING, FINAL, Move
-from schemas.vocabulary import AttemptOutcome, TaskState
+from schemas.vocabulary import ApprovalKind, AttemptOutcome, TaskState
 
 BATCH = 500
 """How much one look takes up; what is left comes with the next."""
@@ -258,6 +258,8 @@ async def expire_approval(tx: Tx, due: DueApproval) -> None:
         return
     approval = Approval.of(found)
     tx.wake(f"approval:{approval.id}")
+    if approval.kind is ApprovalKind.TOOL_CALL:
+        tx.wake(TOOL_CALLS)
     if approval.task_id is None:
         return
     try:

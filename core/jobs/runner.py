@@ -16,6 +16,7 @@ from uuid import UUID
 from core import agents, mcp_sessions
 from core.caller import SYSTEM
 from core.errors import HubError, Unavailable
+from core.gateway import leave
 from core.jobs import due
 from core.platform import Platform
 from core.store.tx import Tx
@@ -41,6 +42,7 @@ SWEEPS: Sequence[Sweep] = (
     Sweep("timeouts", due.timed_out, due.time_out, 1.0),
     Sweep("cancellations", due.to_cancel, due.cancel_after_grace, 0.25),
     Sweep("approvals", due.approvals_due, due.expire_approval, 1.0),
+    Sweep("lost calls", leave.lost, leave.give_up, 5.0),
     Sweep("silence", agents.silent_agents, agents.weaken, 5.0),
 )
 

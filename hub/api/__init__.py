@@ -3,11 +3,33 @@
 from collections.abc import Sequence
 from typing import Final
 
-from hub.api import agents, approvals, auth, content, events, execution, remote_agents, review, tasks
+from hub.api import (
+    agents,
+    approvals,
+    auth,
+    content,
+    events,
+    execution,
+    mcp_grants,
+    remote_agents,
+    review,
+    tasks,
+)
 from hub.api.routing import Route, routes_of
 
 ROUTES: Final[Sequence[Route]] = tuple(
     route
-    for module in (execution, tasks, content, review, approvals, agents, remote_agents, events, auth)
+    for module in (
+        execution,
+        tasks,
+        content,
+        review,
+        approvals,
+        agents,
+        remote_agents,
+        mcp_grants,
+        events,
+        auth,
+    )
     for route in routes_of(module)
 )

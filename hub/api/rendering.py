@@ -7,6 +7,7 @@ from typing import Any, cast
 from core.agents import Agent
 from core.approvals import Approval
 from core.events import Event
+from core.gateway.task_tokens import handle_of
 from core.tasks.input import InputAsked
 from core.tasks.task import Artifact, Claimed, LeaseState, Message, Task
 from schemas.parts import PartFields
@@ -119,6 +120,7 @@ def claimed(value: Claimed) -> execution.Claimed:
         "lease_expires_at": stamp(value.lease_expires_at),
         "resource_bindings": value.task.extras.get("resource_bindings"),
         "messages": [message(said) for said in value.messages],
+        "credentials": {"gateway_claim_handle": handle_of(value.lease_id)},
     }
 
 

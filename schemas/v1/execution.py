@@ -46,6 +46,14 @@ class ClaimRequest(Replayable):
 
 
 @answer
+class ClaimHandles(TypedDict):
+    """What `POST /tasks/{id}/claim-credentials` exchanges for what the task may use. No secrets."""
+
+    gateway_claim_handle: str
+    """For the tools that the task was granted, at the hub's MCP endpoint."""
+
+
+@answer
 class Claimed(Task):
     """A task that the caller now executes."""
 
@@ -55,6 +63,7 @@ class Claimed(Task):
     resource_bindings: list[Any] | None
     messages: list[Message]
     """The conversation so far, when the claim asked for it."""
+    credentials: ClaimHandles
 
 
 class LeaseRequest(Body):
