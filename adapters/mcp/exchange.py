@@ -82,6 +82,10 @@ class McpServer(Protocol):
         """What its sessions are kept under."""
 
     @property
+    def serves_tasks(self) -> bool:
+        """Whether the token of a task is taken here."""
+
+    @property
     def info(self) -> Mapping[str, Any]:
         """The `Implementation` that it presents itself as."""
 

@@ -61,6 +61,8 @@ class Front:
 
     async def _answer(self, scope: Scope, receive: Receive, held: ExitStack) -> ASGIApp:
         caller = await self._authenticator.identify(scope, request.FACE)
+        if caller.task_id is not None and not self._server.serves_tasks:
+            raise McpError(errors.NO_SUCH_SERVER, "No such MCP server, or not yours to use.")
         headers = request.headers_of(scope)
         if scope["method"] != "POST":
             return await self._without_body(scope, caller, headers, held)

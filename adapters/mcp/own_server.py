@@ -31,6 +31,7 @@ class HubServer:
     """The hub's own server."""
 
     name = "crossdock"
+    serves_tasks = False
     instructions = _INSTRUCTIONS
 
     def __init__(self, platform: Platform, config: McpConfig) -> None:

@@ -1,6 +1,6 @@
 """A stage with a server on it, whose tools can be granted and called."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from core import approval_queue, approvals
+from core import approval_queue, approvals, bootstrap
 from core.approvals import Approval
 from core.caller import Caller
 from core.gateway import calls, grants, leave, policy
@@ -22,9 +22,9 @@ from core.platform import Platform
 from core.principals import OwnerType, ensure_principal
 from core.push import Seals
 from core.store import tables as t
-from core.store.tables import mcp_registry
 from core.store.tx import Tx
 from schemas.vocabulary import CallState, GrantEffect, GrantSubject
+from tests.core.gateway.servers import add_server
 from tests.core.tasks.stage import Stage
 from tests.fakes import FakeClock
 from tests.properties import law
@@ -45,28 +45,14 @@ class Gateway:
 
         async def add(tx: Tx, _: None) -> None:
             tx.memory(Seals).install(Keyring("a secret of thirty-two bytes, at least"))
-            await tx.run(sa.insert(mcp_registry.mcp_server), **self._row(tx, id, slug))
+            tenant = tx.caller.tenant_id
+            await tx.run(
+                bootstrap.TENANT, id=tenant, slug=str(tenant), name="t", is_active=True, created_at=tx.now
+            )
+            await add_server(tx, id, slug)
 
         await self.stage.platform.write(self.stage.admin, add, None)
         return id
-
-    def _row(self, tx: Tx, id: UUID, slug: str) -> Mapping[str, Any]:
-        said = {"id": id, "tenant_id": tx.caller.tenant_id, "slug": slug, "name": slug, "kind": "mcp"}
-        said |= {"endpoint_url": "https://mcp.example.com", "transport_preference": "auto"}
-        said |= {"call_timeout_seconds": 300, "auth_mode": "none", "pinning": "strict"}
-        said |= {"verification_status": "verified", "health": "ok", "health_at": tx.now}
-        said |= {"created_at": tx.now, "updated_at": tx.now, "registered_by": tx.caller.principal_id}
-        empty: dict[str, Any] = {}
-        for column in mcp_registry.mcp_server.columns:
-            if column.name in said:
-                empty[column.name] = said[column.name]
-            elif column.default is not None and column.default.is_scalar:
-                empty[column.name] = column.default.arg  # type: ignore[attr-defined]
-            elif column.nullable:
-                empty[column.name] = None
-            else:
-                empty[column.name] = [] if column.name in ("versions", "warnings") else {}
-        return empty
 
     async def grant(
         self,
