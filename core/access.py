@@ -3,11 +3,12 @@
 A task is *readable* by its tenant's operators, by whoever submitted it, and by its participants: who holds or
 once held an attempt of it, whose worker does, who is named in one of its approvals, and, for tasks of a
 workflow, every agent and worker of the tenant. On the conversational faces (A2A, ACP, MCP tasks) only what
-the caller's own principal submitted exists at all, for operators too. What follows a task (messages,
-artifacts, approvals, events) is readable when the task is.
+the caller's own principal submitted exists at all, for operators too; through an exposed agent, only what was
+sent to that one. What follows a task (messages, artifacts, approvals, events) is readable when the task is.
 
-Every clause names the binds `caller_tenant`, `caller_principal`, `caller_operator` and `caller_wide`, which
-the transaction fills in from its caller. No row means `NotFound`: foreign and missing look alike.
+Every clause names the binds `caller_tenant`, `caller_principal`, `caller_operator`, `caller_wide` and
+`caller_exposure`, which the transaction fills in from its caller. No row means `NotFound`: foreign and
+missing look alike.
 """
 
 import sqlalchemy as sa
@@ -19,11 +20,17 @@ TENANT = sa.bindparam("caller_tenant", type_=Id())
 ME = sa.bindparam("caller_principal", type_=Id())
 OPERATOR = sa.bindparam("caller_operator", type_=sa.Boolean())
 WIDE = sa.bindparam("caller_wide", type_=sa.Boolean())
+EXPOSURE = sa.bindparam("caller_exposure", type_=Id())
 
 
 def yes(flag: sa.BindParameter[bool]) -> sa.ColumnElement[bool]:
     """The flag as a condition that both databases accept."""
     return flag == sa.true()
+
+
+def addressed(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
+    """Whether the task was sent to the exposed agent through which the caller looks, if it is one."""
+    return sa.or_(EXPOSURE.is_(None), task.c.exposure_id == EXPOSURE)
 
 
 def readable(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
@@ -41,6 +48,7 @@ def readable(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
     )
     return sa.and_(
         task.c.tenant_id == TENANT,
+        addressed(task),
         sa.or_(task.c.submitter_id == ME, sa.and_(yes(WIDE), took_part)),
     )
 
@@ -56,7 +64,9 @@ def executing(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
 def submitting(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
     """Whether the caller may act for the submitter of the task: itself, or an operator."""
     return sa.and_(
-        task.c.tenant_id == TENANT, sa.or_(task.c.submitter_id == ME, sa.and_(yes(WIDE), yes(OPERATOR)))
+        task.c.tenant_id == TENANT,
+        addressed(task),
+        sa.or_(task.c.submitter_id == ME, sa.and_(yes(WIDE), yes(OPERATOR))),
     )
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Forbidden, NotFound
+from core.exposures import conceal_agent
 from core.fencing import P_NOW
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -256,13 +257,14 @@ async def list_agents(tx: Tx, query: ListAgents) -> Page[Agent]:
 
 
 async def remove_agent(tx: Tx, command: AgentId) -> None:
-    """Remove an agent that holds no work.
+    """Remove an agent that holds no work, and what it is exposed as.
 
     Raises:
         NotFound: no such agent, or it holds work.
     """
     if not await tx.run(_DELETE, p_agent_id=command.agent_id):
         raise NotFound("no such agent without live leases")
+    await conceal_agent(tx, command.agent_id)
 
 
 def _silence() -> list[Statement]:

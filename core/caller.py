@@ -33,6 +33,8 @@ class Caller:
     """The task whose token was presented: it reaches this task's grants and nothing else."""
     lease_id: UUID | None = None
     """The lease that this token lives as long as."""
+    exposure_id: UUID | None = None
+    """Through which exposed agent the call came; then only what was sent to that one exists."""
 
     @property
     def operator(self) -> bool:

@@ -90,6 +90,11 @@ def agent_tag(agent_id: UUID) -> str:
     return f"agent:{agent_id}"
 
 
+def role_tag(role: str) -> str:
+    """The tag of whoever offers a role."""
+    return f"role:{role}"
+
+
 def offer_of(agent: Row, sent_tags: Iterable[str]) -> Offer:
     """What an agent's row and its claim offer together."""
     tools = agent.tools or {}

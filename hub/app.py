@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters import a2a, mcp
-from adapters.a2a.card import WELL_KNOWN
 from adapters.a2a.delegate import Delegator
 from adapters.a2a.notify import PushComposer
 from adapters.a2a.remote.card import CardReader
@@ -64,6 +63,8 @@ class Door:
     owns: Callable[[str], bool] = lambda path: False
     render: Render | None = None
     public: frozenset[str] = frozenset()
+    is_public: Callable[[str], bool] = lambda path: False
+    """Of paths that are not in `public`, whether they are so all the same."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,11 @@ def build(
     waits = Places("long polls", WAITS, ALL_WAITS)
     streams = Places("streams", STREAMS, ALL_STREAMS)
     cards = CardReader(outbound)
-    api = Api(Shared(platform, waits, streams, authenticator.ended, stopping, cards), ROUTES, authenticated)
+    api = Api(
+        Shared(platform, waits, streams, authenticator.ended, stopping, cards, public_url),
+        ROUTES,
+        authenticated,
+    )
     speaking_a2a = a2a.A2AConfig(
         public_url,
         version(),
@@ -135,7 +140,7 @@ def build(
             a2a.routes(platform, speaking_a2a, authenticator),
             a2a.owns,
             a2a.render_error,
-            frozenset({WELL_KNOWN}),
+            is_public=a2a.is_public,
         ),
         Door(
             mcp.routes(platform, speaking_mcp, authenticator),
@@ -181,7 +186,9 @@ def build(
         front,
         admission=Admission(site),
         authenticate=authenticator,
-        is_public=lambda method, path: path in public or api.is_public(method, path),
+        is_public=lambda method, path: (
+            path in public or api.is_public(method, path) or any(door.is_public(path) for door in doors)
+        ),
         body_limit=lambda path: api.body_limit(path) if path.startswith(PREFIX) else 10 * MIB,
         is_rationed=api.is_rationed,
         renderers=[(door.owns, door.render) for door in doors if door.render is not None],

@@ -174,6 +174,15 @@ class AgentProtocol(StrEnum):
     MCP = "mcp"
 
 
+class ExposureKind(StrEnum):
+    """What an exposed agent stands for: who does what is sent to it."""
+
+    AGENT = "agent"
+    """One agent."""
+    ROLE = "role"
+    """Every agent that offers a role."""
+
+
 class ExecutionMode(StrEnum):
     """What kind of tasks an agent takes."""
 

@@ -6,6 +6,7 @@ The hub itself is one such agent, with one general skill. Nothing here is read f
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -40,6 +41,12 @@ class ExposedAgent:
     """Where its endpoints are, below the hub's public address."""
     required_extensions: Sequence[str] = ()
     """Its card declares them as required; a call that does not name them is refused."""
+    slug: str | None = None
+    """By which name it is addressed among the agents of the hub; None for the hub itself."""
+    exposure_id: UUID | None = None
+    """Which exposure it is; what was not sent to it does not exist there."""
+    changed_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When what it says of itself was last changed."""
 
 
 HUB: Final = ExposedAgent(

@@ -8,13 +8,14 @@ here knows a transport.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from adapters.a2a import extensions, hitl
 from adapters.a2a.agent import A2AConfig, ExposedAgent
 from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError
+from adapters.a2a.exposed import Exposed
 from adapters.a2a.protojson import Params
 from adapters.a2a.shown import Shown
 from adapters.a2a.sse import stop
@@ -61,6 +62,11 @@ class Operation:
     """Whether it is refused to a client without the extensions that the agent requires."""
 
 
+def through(caller: Caller, agent: ExposedAgent) -> Caller:
+    """The caller as it looks through an agent: at what was sent to that one, and at nothing else."""
+    return caller if agent.exposure_id is None else replace(caller, exposure_id=agent.exposure_id)
+
+
 class Dispatcher:
     """Runs operations on the platform. It holds no client, and no task that it could not show anew."""
 
@@ -68,6 +74,7 @@ class Dispatcher:
         self.platform = platform
         self.config = config
         self.operations = operations
+        self.exposed = Exposed(platform)
         self.shown = Shown()
 
     def find(self, name: str) -> Operation:
@@ -89,6 +96,7 @@ class Dispatcher:
             ClientGone: the client hung up first.
         """
         assert operation.answer is not None, operation.name
+        await self._redirect(call, params)
         _activate(operation, call)
         result = await operation.answer(self, call, params)
         return hitl.shown(result) if extensions.HITL in call.extensions else result
@@ -100,11 +108,22 @@ class Dispatcher:
             A2AError, HubError: the refusal.
         """
         assert operation.stream is not None, operation.name
+        await self._redirect(call, params)
         _activate(operation, call)
         call.held.enter_context(self.config.streams.taken_by(call.caller.principal_id))
         frames = operation.stream(self, call, params)
         opened = _resumed(await anext(frames), frames)
         return _extended(opened) if extensions.HITL in call.extensions else opened
+
+    async def _redirect(self, call: Call, params: Params) -> None:
+        """Let a call at the hub's own endpoints that names an agent as its tenant be one of that agent."""
+        slug = params.get("tenant")
+        if call.agent.slug is None and type(slug) is str and slug and slug != str(call.caller.tenant_id):
+            try:
+                call.agent = await self.exposed.named(slug, call.caller)
+            except A2AError:
+                raise _foreign() from None
+            call.caller = through(call.caller, call.agent)
 
 
 def _activate(operation: Operation, call: Call) -> None:
@@ -138,13 +157,18 @@ async def _extended(frames: Frames) -> Frames:
 
 
 def check_tenant(call: Call, tenant: str | None) -> None:
-    """A tenant that a caller names must be its credential's (specification §13.1).
+    """A tenant that a caller names must be its credential's (specification §13.1), or the agent's slug.
 
     Raises:
         A2AError: it is another.
     """
-    if tenant is not None and tenant != str(call.caller.tenant_id):
-        raise A2AError(FORBIDDEN, "tenant must be the one that the credential belongs to.")
+    if tenant is not None and tenant not in (str(call.caller.tenant_id), call.agent.slug):
+        raise _foreign()
+
+
+def _foreign() -> A2AError:
+    said = "tenant must be the one that the credential belongs to, or the slug of one of its agents."
+    return A2AError(FORBIDDEN, said)
 
 
 def task_id_of(text: str) -> UUID:

@@ -63,6 +63,9 @@ def _of_hub(rpc: int, http: int, status: str, reason: str, *, of_transport: bool
 # JSON-RPC keeps -32768 to -32000 for itself and A2A; what only the hub knows is numbered like HTTP, below.
 UNAUTHENTICATED: Final = _of_hub(-31401, 401, "UNAUTHENTICATED", "UNAUTHENTICATED", of_transport=True)
 FORBIDDEN: Final = _of_hub(-31403, 403, "PERMISSION_DENIED", "FORBIDDEN", of_transport=True)
+AGENT_NOT_FOUND: Final = _of_hub(
+    jsonrpc.METHOD_NOT_FOUND, 404, "NOT_FOUND", "AGENT_NOT_FOUND", of_transport=True
+)
 METHOD_NOT_ALLOWED: Final = _of_hub(
     jsonrpc.INVALID_REQUEST, 405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", of_transport=True
 )

@@ -121,7 +121,7 @@ class _Servicer:
         self, dispatcher: Dispatcher, agent: ExposedAgent, authenticator: request.Authenticator, stall: float
     ) -> None:
         self._dispatcher = dispatcher
-        self._agent = agent
+        self._addressed = request.always(agent)
         self._authenticator = authenticator
         self._stall = stall
 
@@ -155,7 +155,7 @@ class _Servicer:
         self, service: Service, name: str, answer: type[Any], asked: Any, context: Any, held: ExitStack
     ) -> Any:
         scope = _scope(context, name)
-        call = await request.call_of(scope, _hangs_up_never, self._agent, self._authenticator, held)
+        call = await request.call_of(scope, _hangs_up_never, self._addressed, self._authenticator, held)
         call.gone = None  # a client that hangs up cancels the call itself
         call.protocol_version = _version(service, scope)
         read = service.read(name, _params(asked))

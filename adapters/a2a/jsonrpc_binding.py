@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 
 from adapters import jsonrpc
 from adapters.a2a import errors, request, sse
-from adapters.a2a.agent import ExposedAgent
 from adapters.a2a.dispatch import Call, ClientGone, Dispatcher, Frames
 from adapters.a2a.errors import A2AError, describe
 from adapters.a2a.protojson import Params
@@ -26,13 +25,13 @@ _BAD_ENVELOPES: Final = {jsonrpc.PARSE_ERROR: errors.PARSE, jsonrpc.INVALID_REQU
 
 
 class JsonRpcEndpoint:
-    """Serves one agent over JSON-RPC."""
+    """Serves over JSON-RPC the agents that requests address."""
 
     def __init__(
-        self, dispatcher: Dispatcher, agent: ExposedAgent, authenticator: request.Authenticator
+        self, dispatcher: Dispatcher, addressed: request.Addressed, authenticator: request.Authenticator
     ) -> None:
         self._dispatcher = dispatcher
-        self._agent = agent
+        self._addressed = addressed
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +46,7 @@ class JsonRpcEndpoint:
         try:
             if scope["method"] != "POST":
                 raise A2AError(errors.METHOD_NOT_ALLOWED, "JSON-RPC is sent by POST.")
-            call = await request.call_of(scope, receive, self._agent, self._authenticator, held)
+            call = await request.call_of(scope, receive, self._addressed, self._authenticator, held)
             request.check_json(scope)
             asked = _read(await request.body_of(scope, receive, dispatcher.config.max_body_bytes))
             id = asked.id

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from adapters.a2a import errors
 from adapters.a2a.agent import ExposedAgent
-from adapters.a2a.dispatch import Call, ClientGone
+from adapters.a2a.dispatch import Call, ClientGone, through
 from adapters.a2a.errors import A2AError, invalid
 from adapters.a2a.sse import disconnected
 from adapters.a2a.version import extensions
@@ -33,6 +33,19 @@ class Authenticator(Protocol):
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI response."""
+
+Addressed = Callable[[Scope, Caller], Awaitable[ExposedAgent]]
+"""Finds the agent that a request addresses. Raises A2AError when there is none for its caller."""
+
+
+def always(agent: ExposedAgent) -> Addressed:
+    """Finds one and the same."""
+
+    async def found(scope: Scope, caller: Caller) -> ExposedAgent:
+        return agent
+
+    return found
+
 
 FACE: Final = Face.A2A.value
 _VERSION: Final = b"a2a-version"
@@ -78,16 +91,18 @@ def named_version(scope: Scope) -> str | None:
 
 
 async def call_of(
-    scope: Scope, receive: Receive, agent: ExposedAgent, authenticator: Authenticator, held: ExitStack
+    scope: Scope, receive: Receive, addressed: Addressed, authenticator: Authenticator, held: ExitStack
 ) -> Call:
     """The authenticated call that a request makes.
 
     Raises:
         HubError: no valid credential.
+        A2AError: it addresses no agent.
     """
     caller = await authenticator.identify(scope, FACE)
+    agent = await addressed(scope, caller)
     return Call(
-        caller,
+        through(caller, agent),
         agent,
         idempotency_key=header(scope, b"idempotency-key"),
         extensions=extensions(header(scope, b"a2a-extensions") or header(scope, b"x-a2a-extensions")),

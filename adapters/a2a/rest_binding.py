@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.a2a import errors, request, sse
-from adapters.a2a.agent import ExposedAgent
 from adapters.a2a.dispatch import ClientGone, Dispatcher, Frames
 from adapters.a2a.errors import A2AError, describe
 from adapters.a2a.protojson import Params
@@ -80,15 +79,14 @@ def _verb(segment: str) -> tuple[str, str]:
 
 
 class RestEndpoint:
-    """Serves one agent over HTTP+JSON, below the `root` of its paths."""
+    """Serves over HTTP+JSON the agents that requests address."""
 
     def __init__(
-        self, dispatcher: Dispatcher, agent: ExposedAgent, authenticator: request.Authenticator, *, root: str
+        self, dispatcher: Dispatcher, addressed: request.Addressed, authenticator: request.Authenticator
     ) -> None:
         self._dispatcher = dispatcher
-        self._agent = agent
+        self._addressed = addressed
         self._authenticator = authenticator
-        self._root = len(root)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -102,10 +100,10 @@ class RestEndpoint:
             await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, held: ExitStack) -> request.Answer:
-        call = await request.call_of(scope, receive, self._agent, self._authenticator, held)
+        call = await request.call_of(scope, receive, self._addressed, self._authenticator, held)
         call.protocol_version = negotiate(request.named_version(scope))
         legacy = call.protocol_version == LEGACY
-        path = scope["path"][self._root :]
+        path = scope.get("path_params", {}).get("path", "")
         methods, given = (old.CARD, {}) if legacy and old.is_card(path) else resource_of(path)
         name = methods.get(scope["method"])
         if name is None:

@@ -3,7 +3,7 @@
 See `README.md` beside this file for the way of a call through this room.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from starlette.responses import Response
@@ -11,15 +11,15 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from adapters.a2a import jsonrpc_binding, rest_binding
-from adapters.a2a.agent import A2AConfig
-from adapters.a2a.card import WELL_KNOWN, CardEndpoint, card_of
+from adapters.a2a.agent import A2AConfig, ExposedAgent
+from adapters.a2a.card import WELL_KNOWN, CardEndpoint
 from adapters.a2a.dispatch import Dispatcher
 from adapters.a2a.errors import METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError, describe
+from adapters.a2a.exposed import PREFIX, below_slug
 from adapters.a2a.jsonrpc_binding import JsonRpcEndpoint
 from adapters.a2a.operations import OPERATIONS
-from adapters.a2a.request import Authenticator
+from adapters.a2a.request import Addressed, Authenticator, always
 from adapters.a2a.rest_binding import RestEndpoint
-from adapters.a2a.v03.card import with_legacy
 from core.platform import Platform
 
 JSONRPC: Final = "/a2a"
@@ -27,22 +27,49 @@ REST: Final = "/a2a/v1"
 
 
 def routes(platform: Platform, config: A2AConfig, authenticator: Authenticator) -> Sequence[BaseRoute]:
-    """The card, JSON-RPC at `/a2a` and HTTP+JSON at `/a2a/v1`, for the hub as one agent."""
+    """The cards, JSON-RPC at `/a2a` and HTTP+JSON at `/a2a/v1`: of the hub as one agent, and of each exposed
+    agent below its slug."""
     dispatcher = Dispatcher(platform, config, OPERATIONS)
-    rpc = JsonRpcEndpoint(dispatcher, config.hub, authenticator)
-    rest = RestEndpoint(dispatcher, config.hub, authenticator, root=REST)
-    card = CardEndpoint.of(with_legacy(card_of(config.hub, config)))
+    exposed = dispatcher.exposed
+
+    async def hub(scope: Scope) -> ExposedAgent:
+        return config.hub
+
+    async def one(scope: Scope) -> ExposedAgent:
+        return await exposed.named(scope["path_params"]["slug"])
+
     return [
-        Route(JSONRPC, rpc),
-        Route(JSONRPC + "/", rpc),
-        *(Route(path, rest) for path in rest_binding.paths(REST)),
-        Route(WELL_KNOWN, card, methods=["GET"]),
+        *_of_agents("", dispatcher, always(config.hub), hub, authenticator),
+        *_of_agents(PREFIX + "{slug}", dispatcher, exposed.addressed, one, authenticator),
+    ]
+
+
+def _of_agents(
+    root: str,
+    dispatcher: Dispatcher,
+    addressed: Addressed,
+    find: Callable[[Scope], Awaitable[ExposedAgent]],
+    authenticator: Authenticator,
+) -> Sequence[BaseRoute]:
+    rpc = JsonRpcEndpoint(dispatcher, addressed, authenticator)
+    rest = RestEndpoint(dispatcher, addressed, authenticator)
+    return [
+        Route(root + JSONRPC, rpc),
+        Route(root + JSONRPC + "/", rpc),
+        *(Route(path, rest) for path in rest_binding.paths(root + REST)),
+        Route(root + WELL_KNOWN, CardEndpoint(find, dispatcher.config), methods=["GET"]),
     ]
 
 
 def owns(path: str) -> bool:
     """Whether a path is A2A's, so that its refusals are told in A2A's form."""
+    path = below_slug(path) or path
     return path in (JSONRPC, WELL_KNOWN) or path.startswith(JSONRPC + "/")
+
+
+def is_public(path: str) -> bool:
+    """Whether anybody may read there: the cards."""
+    return (below_slug(path) or path) == WELL_KNOWN
 
 
 def render_error(scope: Scope, error: Exception) -> Response:
@@ -50,6 +77,7 @@ def render_error(scope: Scope, error: Exception) -> Response:
     told = describe(error)
     if told.kind is TASK_NOT_FOUND:  # of a path: no operation was asked about a task yet
         told = A2AError(METHOD_NOT_FOUND, "No such resource.")
-    if scope["path"] in (JSONRPC, JSONRPC + "/"):
+    path = below_slug(scope["path"]) or scope["path"]
+    if path in (JSONRPC, JSONRPC + "/"):
         return jsonrpc_binding.render(told)
     return rest_binding.render(told, scope)

@@ -55,7 +55,7 @@ class Replay:
             "tenant_id": caller.tenant_id,
             "principal_id": caller.principal_id,
             "command": f"{command.__module__}.{command.__qualname__}",
-            "target": target_of(argument),
+            "target": _at(caller, target_of(argument)),
             "key": caller.replay_key,
         }
         return cls(key, digest(argument), codec_of(command))
@@ -84,6 +84,11 @@ class Replay:
         if getattr(result, "void", False):
             return
         tx.add(REMEMBER, **self.key, body_hash=self.digest, answer=self.codec.dump(result), at=tx.now)
+
+
+def _at(caller: Caller, target: str) -> str:
+    """The target as a key space of its own for each exposed agent: callers take them for different hubs."""
+    return target if caller.exposure_id is None else f"{caller.exposure_id}/{target}"
 
 
 class Beside(Generic[T]):

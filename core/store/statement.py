@@ -17,7 +17,9 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 
-CALLER_BINDS = frozenset({"caller_tenant", "caller_principal", "caller_operator", "caller_wide"})
+CALLER_BINDS = frozenset(
+    {"caller_tenant", "caller_principal", "caller_operator", "caller_wide", "caller_exposure"}
+)
 """Bind names that every transaction fills in from its caller."""
 
 NUMBER = "execution_number"

@@ -54,6 +54,7 @@ class Tx(ABC):
                 "caller_principal": self.caller.principal_id,
                 "caller_operator": self.caller.operator,
                 "caller_wide": self.caller.wide,
+                "caller_exposure": self.caller.exposure_id,
             }
         return self._implicit
 

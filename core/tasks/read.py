@@ -233,7 +233,8 @@ async def list_tasks(tx: Tx, query: ListTasks) -> Page[Task]:
 async def list_own(tx: Tx, query: ListOwn) -> Page[TaskView]:
     """A page of what the caller's own principal submitted, whatever its scope."""
     c = t.task.c
-    wanted: list[sa.ColumnElement[bool]] = [c.tenant_id == access.TENANT, c.submitter_id == access.ME]
+    mine = (c.tenant_id == access.TENANT, c.submitter_id == access.ME, access.addressed(t.task))
+    wanted: list[sa.ColumnElement[bool]] = [*mine]
     if query.context_id is not None:
         wanted.append(c.context_id == query.context_id)
     if query.slices:

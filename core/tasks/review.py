@@ -233,8 +233,7 @@ async def _again(tx: Tx, row: Row, merged: Any) -> Task:
             external_id=row.external_id,
             previous_task_id=row.id,
         ),
-        row.submitter_id,
-        row.face,
+        row,
     )
 
 

@@ -118,9 +118,10 @@ async def submit(tx: Tx, command: SubmitTask) -> Task:
     return Task.of((await _birth(tx, command))[0])
 
 
-async def submit_for(tx: Tx, command: SubmitTask, submitter_id: UUID, face: str) -> Task:
-    """As `submit`, in the name of whoever asked for the task that this one follows."""
-    return Task.of((await _birth(tx, command, submitter_id, face))[0])
+async def submit_for(tx: Tx, command: SubmitTask, before: Row) -> Task:
+    """As `submit`, in the name of whoever asked for the task `before` that this one follows, and as there."""
+    followed = {"submitter_id": before.submitter_id, "face": before.face, "exposure_id": before.exposure_id}
+    return Task.of((await _birth(tx, command, followed))[0])
 
 
 @in_step
@@ -131,15 +132,15 @@ async def submit_view(tx: Tx, command: SubmitTask) -> TaskView:
 
 
 async def _birth(
-    tx: Tx, command: SubmitTask, submitter_id: UUID | None = None, face: str | None = None
+    tx: Tx, command: SubmitTask, followed: Mapping[str, Any] | None = None
 ) -> tuple[Row, Message | None]:
     depth = await _depth_below(tx, command) if command.parent_id else 0
     if command.policy.output_schema is not None:
         policies.checked(command.policy.output_schema, "output_schema")
     waiting, cancelled = await _count_dependencies(tx, command)
     columns = await _columns(tx, command, depth, waiting, cancelled)
-    if submitter_id is not None:
-        columns |= {"submitter_id": submitter_id, "face": face}
+    if followed is not None:
+        columns |= followed
     row = _Newborn(columns)
     tx.add(_INSERT_TASK, **row.columns)
     tx.add(
@@ -217,6 +218,7 @@ async def _columns(
         "tenant_id": caller.tenant_id,
         "submitter_id": caller.principal_id,
         "face": face,
+        "exposure_id": caller.exposure_id,
         "external_id": command.external_id,
         "context_id": command.context_id or str(tx.new_id()),
         "previous_task_id": command.previous_task_id,
@@ -309,7 +311,7 @@ def _first_message(tx: Tx, row: Row, command: SubmitTask, parts: Sequence[Part])
 def _required_tags(command: SubmitTask) -> list[str]:
     if command.required_tags is not None:
         return sorted(set(command.required_tags))
-    return [f"role:{command.role}"] if command.role else []
+    return [routing.role_tag(command.role)] if command.role else []
 
 
 def _input(command: SubmitTask) -> Any:

@@ -10,6 +10,7 @@ from hub.api import (
     content,
     events,
     execution,
+    exposures,
     mcp_grants,
     remote_agents,
     review,
@@ -28,6 +29,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         agents,
         remote_agents,
         mcp_grants,
+        exposures,
         events,
         auth,
     )

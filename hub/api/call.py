@@ -65,6 +65,8 @@ class Shared:
     """Set when the hub begins to stop: whoever waits is sent away, to come back to the next hub."""
     cards: Cards | None = None
     """Who fetches the cards of remote agents."""
+    public_url: str = ""
+    """The hub's address as others reach it, without a trailing slash."""
 
 
 class Call:

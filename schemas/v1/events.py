@@ -8,7 +8,18 @@ from typing_extensions import TypedDict
 from schemas.v1.fields import Csv, Id, Instant, Name, Query, Short, answer
 
 EntityType = Literal[
-    "task", "work_item", "gate", "workflow", "approval", "agent", "worker", "workspace", "api_key", "system"
+    "task",
+    "work_item",
+    "gate",
+    "workflow",
+    "approval",
+    "agent",
+    "worker",
+    "workspace",
+    "api_key",
+    "exposure",
+    "signing_key",
+    "system",
 ]
 Cursor = Annotated[int, Field(ge=0, le=2**53)]
 

@@ -167,6 +167,8 @@ class TaskRow(SQLModel, table=True):
     tenant_id: UUID = Field(sa_type=Id)
     submitter_id: UUID = Field(sa_type=Id)
     face: str
+    exposure_id: UUID | None = Field(default=None, sa_type=Id)
+    """The exposed agent that it was sent to; of a removed one its id stays."""
     external_id: str | None = None
     context_id: str
     previous_task_id: UUID | None = Field(default=None, sa_type=Id)

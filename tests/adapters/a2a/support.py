@@ -258,10 +258,11 @@ def listen(
     *,
     name: str = "ann",
     headers: dict[str, str] | None = None,
+    path: str = "/a2a",
 ) -> Listening:
     """Open a stream over JSON-RPC."""
     body = json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).encode()
-    return Listening(app, _scope("POST", "/a2a", name, headers), body)
+    return Listening(app, _scope("POST", path, name, headers), body)
 
 
 def listen_rest(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +18,16 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 
 from adapters.a2a import A2AConfig
 from adapters.a2a.agent import CannotListen
+from adapters.a2a.card import interfaces_of
+from adapters.a2a.exposed import agent_of
 from adapters.a2a.grpc_binding import GrpcServer
+from core.caller import SYSTEM
+from core.exposures import Expose, Target, expose
 from core.platform import Platform
 from core.tasks.artifacts import PutArtifact, put_artifact
 from core.tasks.report import CompleteTask, complete
-from tests.adapters.a2a.support import Client, Executor, Few, Keys
+from schemas.vocabulary import ExposureKind
+from tests.adapters.a2a.support import TENANT, Client, Executor, Few, Keys
 
 
 class Watched:
@@ -102,6 +108,25 @@ async def test_a_task_is_the_one_that_the_other_bindings_show(
     assert json_format.MessageToDict(got) == await ann.result("GetTask", {"id": task.id})
     listed = await stub.ListTasks(pb.ListTasksRequest(page_size=1), metadata=by())
     assert (listed.total_size, listed.page_size, listed.tasks[0].id) == (1, 1, task.id)
+
+
+async def test_an_exposed_agent_is_named_as_the_tenant(
+    platform: Platform, config: A2AConfig, stub: Any, ann: Client
+) -> None:
+    target = Target(ExposureKind.ROLE, "translator")
+    made = await platform.write(SYSTEM(TENANT), expose, Expose("tr", target))
+    request = asked()
+    request.tenant = "tr"
+    task = (await stub.SendMessage(request, metadata=by())).task
+    own = (await stub.SendMessage(asked(), metadata=by())).task
+    assert (await ann.rest("GET", f"/tr/tasks/{task.id}")).json()["id"] == task.id
+    listed = await stub.ListTasks(pb.ListTasksRequest(tenant="tr"), metadata=by())
+    assert [found.id for found in listed.tasks] == [task.id]
+    lost = stub.GetTask(pb.GetTaskRequest(id=own.id, tenant="tr"), metadata=by())
+    assert (await refused(lost))[0] == "NOT_FOUND"
+    reached = interfaces_of(agent_of(made), replace(config, grpc_address="h:1"))
+    over_grpc = [interface for interface in reached if interface["protocolBinding"] == "GRPC"]
+    assert over_grpc == [{"url": "h:1", "protocolBinding": "GRPC", "protocolVersion": "1.0", "tenant": "tr"}]
 
 
 async def test_a_send_waits_for_the_end(stub: Any, executor: Executor) -> None:

@@ -421,6 +421,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", Id(), nullable=False),
         sa.Column("submitter_id", Id(), nullable=False),
         sa.Column("face", sa.String(), nullable=False),
+        sa.Column("exposure_id", Id(), nullable=True),
         sa.Column("external_id", sa.String(), nullable=True),
         sa.Column("context_id", sa.String(), nullable=False),
         sa.Column("previous_task_id", Id(), nullable=True),

@@ -1,0 +1,136 @@
+"""Exposures: agents and roles that callers over A2A address by a name of their own."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, StringConstraints
+from typing_extensions import TypedDict
+
+from schemas.v1.fields import Body, Id, Instant, Name, Query, Replayable, Short, Tag, Title, answer
+
+
+def _no_id(slug: str) -> str:
+    try:
+        UUID(slug)
+    except ValueError:
+        return slug
+    raise ValueError("should not be a UUID: where a slug may stand, a UUID means a tenant")
+
+
+Slug = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), AfterValidator(_no_id)
+]
+"""Part of an address: lower-case letters, digits, and dashes between them."""
+Said = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+_TYPE = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
+MediaType = Annotated[str, StringConstraints(pattern=rf"^{_TYPE}/{_TYPE}$", min_length=3, max_length=255)]
+Modes = Annotated[list[MediaType], Field(min_length=1, max_length=32)]
+
+
+class AgentTarget(Body):
+    """One agent. When it is removed, its exposures end with it."""
+
+    kind: Literal["agent"]
+    id: Id
+
+
+class RoleTarget(Body):
+    """Whoever offers the routing tag `role:<name>`."""
+
+    kind: Literal["role"]
+    name: Short
+
+
+Target = Annotated[AgentTarget | RoleTarget, Field(discriminator="kind")]
+
+
+class Skill(Body):
+    """Something that the agent can do, as its card tells it."""
+
+    id: Short
+    name: Short
+    description: Said
+    tags: Annotated[list[Tag], Field(min_length=1, max_length=32)]
+    examples: Annotated[list[Title], Field(max_length=16)] = []
+
+
+Skills = Annotated[list[Skill], Field(max_length=64)]
+
+
+class ExposureCreate(Replayable):
+    """A new exposure. Its card and its endpoints are below `/agents/{slug}` at once."""
+
+    slug: Slug
+    target: Target
+    name: Name | None = None
+    """By default the name of the agent or of the role."""
+    description: Said | None = None
+    skills: Skills = []
+    """Without any, the card has one that says what name and description say."""
+    input_modes: Modes = ["text/plain", "application/json"]
+    """Media types of what may be sent; parts of other types are refused."""
+    output_modes: Modes = ["text/plain", "application/json"]
+    is_active: bool = True
+    """Whether it can be addressed. One that cannot looks as if it were not there."""
+
+
+class ExposurePatch(Replayable):
+    """What is to be different. The slug stays: it is an address."""
+
+    target: Target | None = None
+    name: Name | None = None
+    description: Said | None = None
+    skills: Skills | None = None
+    input_modes: Modes | None = None
+    output_modes: Modes | None = None
+    is_active: bool | None = None
+
+
+class ExposureQuery(Query):
+    """Which exposures to list, newest first."""
+
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+@answer
+class TargetOut(TypedDict):
+    """Who does the work."""
+
+    kind: Literal["agent", "role"]
+    id: Id | None
+    """Of the agent."""
+    name: str | None
+    """Of the role."""
+
+
+@answer
+class SkillOut(TypedDict):
+    """Something that the agent can do."""
+
+    id: str
+    name: str
+    description: str
+    tags: list[str]
+    examples: list[str]
+
+
+@answer
+class Exposure(TypedDict):
+    """An exposed agent or role."""
+
+    id: Id
+    tenant_id: Id
+    slug: str
+    target: TargetOut
+    name: str
+    description: str
+    skills: list[SkillOut]
+    input_modes: list[str]
+    output_modes: list[str]
+    is_active: bool
+    url: str
+    """Where it is reached over A2A."""
+    card_url: str
+    created_at: Instant
+    updated_at: Instant
