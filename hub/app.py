@@ -17,6 +17,7 @@ from adapters import a2a, mcp
 from adapters.a2a.delegate import Delegator
 from adapters.a2a.notify import PushComposer
 from adapters.a2a.remote.card import CardReader
+from adapters.mcp.upstream.discovery import ServerReader, client_info
 from adapters.outbound import Outbound
 from adapters.webhook import WebhookSender
 from core import bootstrap
@@ -117,11 +118,9 @@ def build(
     waits = Places("long polls", WAITS, ALL_WAITS)
     streams = Places("streams", STREAMS, ALL_STREAMS)
     cards = CardReader(outbound)
-    api = Api(
-        Shared(platform, waits, streams, authenticator.ended, stopping, cards, public_url),
-        ROUTES,
-        authenticated,
-    )
+    servers = ServerReader(outbound, client_info(version()))
+    shared = Shared(platform, waits, streams, authenticator.ended, stopping, cards, public_url, servers)
+    api = Api(shared, ROUTES, authenticated)
     speaking_a2a = a2a.A2AConfig(
         public_url,
         version(),

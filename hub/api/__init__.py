@@ -13,6 +13,7 @@ from hub.api import (
     exposures,
     mcp_grants,
     remote_agents,
+    remote_mcp_servers,
     review,
     tasks,
 )
@@ -28,6 +29,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         approvals,
         agents,
         remote_agents,
+        remote_mcp_servers,
         mcp_grants,
         exposures,
         events,

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.caller import Caller
 from core.errors import Unavailable
+from core.mcp.ports import Servers
 from core.platform import Platform
 from core.ports import Cards
 from core.store.tx import Tx
@@ -67,6 +68,8 @@ class Shared:
     """Who fetches the cards of remote agents."""
     public_url: str = ""
     """The hub's address as others reach it, without a trailing slash."""
+    servers: Servers | None = None
+    """Who looks at MCP servers."""
 
 
 class Call:

@@ -32,7 +32,7 @@ class Leg:
     def __init__(self, outbound: Outbound, target: Target) -> None:
         self.target = target
         self._session = outbound.session(MCP)
-        self._url = self.addressed(URL(target.url, encoded=True))
+        self._url = self.addressed(URL(target.url))
         self._fixed = dict(target.headers)
         if target.cookies:
             self._fixed["Cookie"] = "; ".join(f"{name}={value}" for name, value in target.cookies.items())
