@@ -1,6 +1,6 @@
 """What core needs from outside, as Protocols. Adapters implement them, and `hub/app.py` hands them in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -148,3 +148,47 @@ class Cards(Protocol):
         Raises:
             CardRefused: why there is none.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file as it was received."""
+
+    size_bytes: int
+    sha256: bytes
+    md5: bytes
+    """Only to compare with what the sender said."""
+
+
+class TooLong(Exception):
+    """More bytes came than were allowed; nothing was kept."""
+
+
+class Files(Protocol):
+    """Keeps files of any size, each under an id that is used once. It knows no names and no owners."""
+
+    async def keep(self, file_id: UUID, content: AsyncIterator[bytes], most: int) -> Kept:
+        """Receive a file. Once this returns it survives a crash; until then nobody can read it.
+
+        Raises:
+            TooLong: more than `most` bytes came.
+            FilesAway: the storage takes nothing now.
+        """
+
+    def read(self, file_id: UUID, start: int, length: int) -> AsyncIterator[bytes]:
+        """A piece of a file, in pieces of at most 256 KiB.
+
+        Raises:
+            FilesAway: it cannot be read now, or is not there.
+        """
+
+    async def drop(self, file_id: UUID) -> None:
+        """Remove a file. Removing one that is not there does nothing.
+
+        Raises:
+            FilesAway: the storage does not answer.
+        """
+
+
+class FilesAway(Exception):
+    """The storage of files is full, unreachable or has lost one. The reason may be logged, not shown."""

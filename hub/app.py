@@ -17,6 +17,7 @@ from adapters import a2a, mcp
 from adapters.a2a.delegate import Delegator
 from adapters.a2a.notify import PushComposer
 from adapters.a2a.remote.card import CardReader
+from adapters.files import DiskFiles
 from adapters.mcp.upstream.discovery import ServerReader, client_info
 from adapters.outbound import Outbound
 from adapters.webhook import WebhookSender
@@ -31,6 +32,7 @@ from core.jobs.fanout import Fanout
 from core.jobs.runner import Clockwork
 from core.keyring import Keyring
 from core.platform import Platform
+from core.ports import Files
 from core.push_targets import PUSH
 from core.store import Store, migrate, open_store
 from hub import docs, health
@@ -79,6 +81,10 @@ class App:
     """Set it when a stop begins: streams and long polls end at once."""
     streams: Places
     """The places of open event streams."""
+    is_upload: Callable[[str], bool]
+    """Paths whose bodies may take their time."""
+    files: Files
+    """Who keeps what is too large for the database."""
 
 
 def build(
@@ -98,7 +104,8 @@ def build(
     public_url, stopping = settings.address(port), asyncio.Event()
     keyring = Keyring(secret.key, secret.previous)
     platform = Platform(store or open_store(settings.database_url))
-    clockwork = Clockwork(platform)
+    files = DiskFiles(settings.files_path)
+    clockwork = Clockwork(platform, storage=files)
 
     outbound = Outbound(Allowed.parse(settings.outbound_allow), listening=lambda: settings.all_sockets(port))
     sender = WebhookSender(outbound)
@@ -119,7 +126,17 @@ def build(
     streams = Places("streams", STREAMS, ALL_STREAMS)
     cards = CardReader(outbound)
     servers = ServerReader(outbound, client_info(version()))
-    shared = Shared(platform, waits, streams, authenticator.ended, stopping, cards, public_url, servers)
+    shared = Shared(
+        platform,
+        waits,
+        streams,
+        authenticator.ended,
+        stopping,
+        cards=cards,
+        public_url=public_url,
+        servers=servers,
+        files=files,
+    )
     api = Api(shared, ROUTES, authenticated)
     speaking_a2a = a2a.A2AConfig(
         public_url,
@@ -192,7 +209,7 @@ def build(
         is_rationed=api.is_rationed,
         renderers=[(door.owns, door.render) for door in doors if door.render is not None],
     )
-    return App(edge, platform, public_url, stopping, streams)
+    return App(edge, platform, public_url, stopping, streams, api.is_upload, files)
 
 
 def _grpc(

@@ -162,6 +162,8 @@ def _operation(route: Route, types: _Types) -> dict[str, Any]:
             content["example"] = route.example
         required = bool(types.resolved(route.operation_id).get("required"))
         operation["requestBody"] = {"required": required, "content": {"application/json": content}}
+    if route.raw:
+        operation["requestBody"] = {"required": True, "content": {"*/*": {"schema": {}}}}
     operation["responses"] = _responses(route, types)
     return operation
 
@@ -211,6 +213,8 @@ def _responses(route: Route, types: _Types) -> dict[str, Any]:
     content: dict[str, Any] | None = None
     if route.stream:
         content = {"text/event-stream": {"schema": {"type": "string"}}}
+    elif route.gives is not None:
+        content = {route.gives: {"schema": {}}}
     elif route.returns is not None:
         data = types.of(route.operation_id, "serialization")
         meta = types.of(f"{route.operation_id}.meta", "serialization")
@@ -237,6 +241,8 @@ def _refused_with(route: Route) -> set[int]:
         if route.method in _UNSAFE:
             statuses.add(409)  # the replay key was used for something else
     if route.body is not None:
+        statuses |= {413, 415, 422}
+    if route.raw:
         statuses |= {413, 415, 422}
     return statuses
 

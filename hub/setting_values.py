@@ -5,6 +5,7 @@ Only forms are judged here; rules between settings are in `hub/settings.py`.
 
 import ipaddress
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 MIN_SECRET_BYTES = 32
@@ -20,6 +21,13 @@ def text(value: str) -> str:
 
 def items(value: str) -> tuple[str, ...]:
     return tuple(item for item in re.split(r"[,\s]+", value) if item)
+
+
+def directory(value: str) -> str:
+    path = Path(value)
+    if path.exists() and not path.is_dir():
+        raise BadValue(f"must be a directory, and {value!r} is a file")
+    return str(path.absolute())
 
 
 def flag(value: str) -> bool:

@@ -10,13 +10,16 @@ import ipaddress
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from hub import setting_values as values
+from hub.setting import Setting as Setting
+from hub.setting import SettingsError as SettingsError
+from hub.setting import setting, value_of, variables
 
 PREFIX = "CROSSDOCK_"
 
@@ -24,122 +27,92 @@ PREFIX = "CROSSDOCK_"
 NOT_SETTINGS = re.compile(r"CROSSDOCK_(TEST_.*|REQUIRE_PEERS|TASK_.*|LEASE_.*)")
 
 
-class SettingsError(Exception):
-    """A setting cannot be used. The message names the key, what is wrong with it, and a value that works."""
-
-    def __init__(self, key: str, problem: str, example: str) -> None:
-        super().__init__(f"{key} {problem}; for example {key}={example}")
-        self.key = key
-        self.problem = problem
-        self.example = example
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One documented setting: the field it fills and the variable it comes from."""
-
-    name: str
-    variable: str
-    doc: str
-    default: str
-    example: str
-    secret: bool
-    parse: Callable[[str], Any]
-
-
-def _setting(
-    doc: str,
-    *,
-    parse: Callable[[str], Any],
-    default: Any = None,
-    default_text: str | None = None,
-    example: str,
-    secret: bool = False,
-) -> Any:
-    shown = default_text if default_text is not None else ("" if default in (None, ()) else str(default))
-    meta = {"doc": doc, "parse": parse, "default_text": shown, "example": example, "secret": secret}
-    return field(default=default, metadata=meta, repr=not secret)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What an operator decides. Every field documents itself; the README's table is made from here."""
 
-    database_url: str = _setting(
+    database_url: str = setting(
         "Where everything is kept: `sqlite:///FILE` (a relative FILE is in the working directory) "
         "or `postgresql://…`. Several hubs may share one PostgreSQL database.",
         parse=values.database,
         default="sqlite:///crossdock.db",
         example="postgresql://crossdock@db.internal/crossdock",
     )
-    host: str = _setting(
+    files: str | None = setting(
+        "Directory for what is too large for the database, such as uploaded artifacts. Hubs that share a "
+        "database share it.",
+        parse=values.directory,
+        default_text="`crossdock-files`, beside the database file or in the working directory",
+        example="/var/lib/crossdock/files",
+    )
+    host: str = setting(
         "Address to listen on. Any but loopback also needs `CROSSDOCK_SECRET_KEY` and an https "
         "`CROSSDOCK_PUBLIC_URL`.",
         parse=values.text,
         default="127.0.0.1",
         example="0.0.0.0",  # noqa: S104 - an example to read, never a default
     )
-    port: int = _setting(
+    port: int = setting(
         "Port to listen on; 0 takes a free one and prints it.",
         parse=values.port,
         default=8080,
         example="8080",
     )
-    grpc_port: int | None = _setting(
+    grpc_port: int | None = setting(
         "Port for A2A over gRPC; needs the extra `grpc`. Cards say that it is reached at the host of the "
         "public address, where the proxy that ends TLS must pass it on.",
         parse=values.port,
         default_text="off",
         example="50051",
     )
-    public_url: str | None = _setting(
+    public_url: str | None = setting(
         "The address by which others reach this hub; links, cards and tokens carry it. May end in a path.",
         parse=values.web_address,
         default_text="http://HOST:PORT",
         example="https://hub.example.com",
     )
-    secret_key: str | None = _setting(
+    secret_key: str | None = setting(
         "At least 32 bytes. All keys of the hub are derived from it; the same for every replica.",
         parse=values.secret_key,
         default_text="a file `crossdock.secret`, made at first start with mode 0600, beside the database",
         example="$(openssl rand -base64 48)",
         secret=True,
     )
-    secret_key_previous: str | None = _setting(
+    secret_key_previous: str | None = setting(
         "The secret before the last change: still read, never written.",
         parse=values.secret_key,
         example="$(cat old.secret)",
         secret=True,
     )
-    admin_api_key: str | None = _setting(
+    admin_api_key: str | None = setting(
         "An admin key of at least 24 characters that always works, besides the keys in the database.",
         parse=values.admin_key,
         default_text="made at first start and shown once",
         example="$(openssl rand -base64 32)",
         secret=True,
     )
-    allowed_hosts: tuple[str, ...] = _setting(
+    allowed_hosts: tuple[str, ...] = setting(
         "Further `Host` names to answer to, separated by commas.",
         parse=values.items,
         default=(),
         default_text="the public address, and loopback",
         example="hub.internal,hub.internal:8080",
     )
-    allowed_origins: tuple[str, ...] = _setting(
+    allowed_origins: tuple[str, ...] = setting(
         "Further web origins whose pages may call the hub, separated by commas.",
         parse=values.origins,
         default=(),
         default_text="the hub's own",
         example="https://app.example.com",
     )
-    trusted_proxies: tuple[str, ...] = _setting(
+    trusted_proxies: tuple[str, ...] = setting(
         "Addresses or networks whose `X-Forwarded-*` headers are believed, separated by commas.",
         parse=values.networks,
         default=(),
         default_text="none",
         example="10.0.0.0/8",
     )
-    outbound_allow: tuple[str, ...] = _setting(
+    outbound_allow: tuple[str, ...] = setting(
         "Hosts, `host:port` or networks that the hub may call though they are private or plain http, "
         "separated by commas.",
         parse=values.outbound,
@@ -147,7 +120,7 @@ class Settings:
         default_text="none",
         example="10.0.0.7,tools.internal:9000",
     )
-    delivery_retries: tuple[float, ...] = _setting(
+    delivery_retries: tuple[float, ...] = setting(
         "How long to wait before each further try to notify a receiver that did not accept it; after the "
         "last one the notification is given up.",
         parse=values.pauses,
@@ -155,50 +128,50 @@ class Settings:
         default_text="5s,30s,2m,10m,1h,6h",
         example="5s,1m,10m",
     )
-    allow_http: bool = _setting(
+    allow_http: bool = setting(
         "1 lets a hub that listens beyond loopback have a plain http public address.",
         parse=values.flag,
         default=False,
         default_text="0",
         example="1",
     )
-    cookies: bool = _setting(
+    cookies: bool = setting(
         "1 lets `POST /api/v1/auth/token` also start a cookie session, for pages in a browser.",
         parse=values.flag,
         default=False,
         default_text="0",
         example="1",
     )
-    drain_seconds: float = _setting(
+    drain_seconds: float = setting(
         "How long a stopping hub waits for requests in flight before it closes them.",
         parse=values.seconds,
         default=25.0,
         default_text="25",
         example="25",
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "`debug`, `info`, `warning` or `error`.",
         parse=values.level,
         default="INFO",
         default_text="info",
         example="debug",
     )
-    log_format: str = _setting(
+    log_format: str = setting(
         "`text` for people, `json` for collectors.", parse=values.log_format, default="text", example="json"
     )
-    a2a_blocking_seconds: float | None = _setting(
+    a2a_blocking_seconds: float | None = setting(
         "Caps how long a blocking A2A send waits; after that the task comes back in its present state.",
         parse=values.seconds,
         default_text="as long as the caller does",
         example="60",
     )
-    url: str | None = _setting(
+    url: str | None = setting(
         "For the programs that call a hub (`crossdock worker`, the client): where it is.",
         parse=values.web_address,
         default_text="http://127.0.0.1:8080",
         example="https://hub.example.com",
     )
-    api_key: str | None = _setting(
+    api_key: str | None = setting(
         "For the programs that call a hub: the key to call it with.",
         parse=values.text,
         example="$(cat agent.key)",
@@ -213,14 +186,14 @@ class Settings:
             SettingsError: a value cannot be used, or a secret is given twice, or its file cannot be read.
         """
         given: dict[str, Any] = {}
-        for setting in documented():
-            value = _value(setting, environ)
+        for one in documented():
+            value = value_of(one, environ)
             if value is None:
                 continue
             try:
-                given[setting.name] = setting.parse(value)
+                given[one.name] = one.parse(value)
             except values.BadValue as bad:
-                raise SettingsError(setting.variable, str(bad), setting.example) from None
+                raise SettingsError(one.variable, str(bad), one.example) from None
         return cls(**given)
 
     @classmethod
@@ -234,7 +207,7 @@ class Settings:
         Raises:
             SettingsError: a flag's value cannot be used.
         """
-        by_name = {setting.name: setting for setting in documented()}
+        by_name = {one.name: one for one in documented()}
         changed: dict[str, Any] = {}
         for name, value in flags.items():
             if value is None:
@@ -257,6 +230,12 @@ class Settings:
         """Where the secret is when no setting brings it: beside the database, else the working directory."""
         beside = self.database_path
         return (beside.parent if beside else Path.cwd()) / "crossdock.secret"
+
+    @property
+    def files_path(self) -> Path:
+        """Where files are kept."""
+        beside = self.database_path
+        return Path(self.files or (beside.parent if beside else Path.cwd()) / "crossdock-files")
 
     def sockets(self, port: int | None = None) -> Sequence[tuple[str, int]]:
         """Where the hub listens, as addresses: it never calls itself there."""
@@ -309,7 +288,7 @@ class Settings:
             raise SettingsError(
                 "CROSSDOCK_HOST", "must be loopback for --demo, whose keys are shown", "127.0.0.1"
             )
-        by_name = {setting.name: setting for setting in documented()}
+        by_name = {one.name: one for one in documented()}
         beyond = f"must be set when CROSSDOCK_HOST is {self.host}"
         if self.secret_key is None:
             raise SettingsError("CROSSDOCK_SECRET_KEY", beyond, by_name["secret_key"].example)
@@ -355,7 +334,7 @@ def unknown(environ: Mapping[str, str] | None = None) -> Sequence[str]:
     Without `environ`, those of this process.
     """
     environ = os.environ if environ is None else environ
-    known = {name for setting in documented() for name in _variables(setting)}
+    known = {name for one in documented() for name in variables(one)}
     warnings = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known or NOT_SETTINGS.fullmatch(name):
@@ -364,29 +343,3 @@ def unknown(environ: Mapping[str, str] | None = None) -> Sequence[str]:
         hint = f"did you mean {nearest[0]}?" if nearest else "no setting has a name like it"
         warnings.append(f"{name} is not a setting; {hint}")
     return warnings
-
-
-def _variables(setting: Setting) -> Sequence[str]:
-    return [setting.variable, f"{setting.variable}_FILE"] if setting.secret else [setting.variable]
-
-
-def _value(setting: Setting, environ: Mapping[str, str]) -> str | None:
-    direct = environ.get(setting.variable, "").strip()
-    from_file = environ.get(f"{setting.variable}_FILE", "").strip() if setting.secret else ""
-    if direct and from_file:
-        raise SettingsError(
-            setting.variable, f"is given twice, also as {setting.variable}_FILE", setting.example
-        )
-    if not from_file:
-        return direct or None
-    try:
-        content = Path(from_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as failure:
-        raise SettingsError(
-            f"{setting.variable}_FILE", f"cannot be read: {failure}", "/run/secrets/crossdock"
-        ) from failure
-    if not content:
-        raise SettingsError(
-            f"{setting.variable}_FILE", f"names an empty file, {from_file}", "/run/secrets/crossdock"
-        )
-    return content

@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from core import agents, mcp_sessions
+from core import agents, files, mcp_sessions
 from core.caller import SYSTEM
 from core.errors import HubError, Unavailable
 from core.gateway import leave
 from core.jobs import due
 from core.platform import Platform
+from core.ports import Files
 from core.store.tx import Tx
 
 NOBODY = UUID(int=0)
@@ -66,8 +67,11 @@ class Presence:
 class Clockwork:
     """The sweeps and the housekeeping of one hub process."""
 
-    def __init__(self, platform: Platform, presence: Presence | None = None) -> None:
+    def __init__(
+        self, platform: Platform, presence: Presence | None = None, storage: Files | None = None
+    ) -> None:
         self._platform = platform
+        self._storage = storage
         self.presence = presence or Presence()
         self._running: list[asyncio.Task[None]] = []
         self._log = logging.getLogger("crossdock.jobs")
@@ -78,6 +82,7 @@ class Clockwork:
             *((sweep.name, partial(self.sweep, sweep), sweep.every) for sweep in SWEEPS),
             ("presence", self.count_presence, 1.0),
             ("housekeeping", self.forget_old, 3600.0),
+            ("files", self.remove_files, 60.0),
         ]
         self._running = [asyncio.create_task(self._every(*loop), name=loop[0]) for loop in loops]
 
@@ -111,6 +116,12 @@ class Clockwork:
         """Drop what is kept for a time only."""
         await self._platform.write(SYSTEM(NOBODY), due.forget_old, None)
         await self._platform.write(SYSTEM(NOBODY), mcp_sessions.forget_idle, None)
+
+    async def remove_files(self) -> None:
+        """Remove the files that nothing refers to."""
+        if self._storage is not None:
+            while await files.remove_due(self._platform, self._storage) == files.BATCH:
+                pass
 
     async def _every(
         self, name: str, look: Callable[[], Coroutine[Any, Any, object]], seconds: float

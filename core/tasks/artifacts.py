@@ -8,11 +8,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import access
+from core import access, files
 from core.errors import NotFound
 from core.fencing import P_NOW, P_TASK
 from core.journal import tell
 from core.lifecycle import Who, touch
+from core.ports import Kept
 from core.store import tables as t
 from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx
@@ -21,9 +22,10 @@ from core.tasks.task import Artifact, Part
 from core.transitions import Fence
 from schemas.vocabulary import TaskState
 
-_WORKING = frozenset(
+WORKING = frozenset(
     {TaskState.CLAIMED, TaskState.IN_PROGRESS, TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED}
 )
+"""The states in which an executor may leave something."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,11 @@ _P_SIZE = sa.bindparam("p_size", type_=sa.BigInteger())
 _P_COMPLETE = sa.bindparam("p_complete", type_=sa.Boolean())
 _APPEND = Statement(
     sa.update(t.artifact)
-    .where(t.artifact.c.task_id == P_TASK, t.artifact.c.artifact_id == _P_ARTIFACT)
+    .where(
+        t.artifact.c.task_id == P_TASK,
+        t.artifact.c.artifact_id == _P_ARTIFACT,
+        t.artifact.c.file_id.is_(None),
+    )
     .values(
         chunks=t.artifact.c.chunks + 1,
         size_bytes=t.artifact.c.size_bytes + _P_SIZE,
@@ -131,19 +137,24 @@ async def put_artifact(tx: Tx, command: PutArtifact) -> Artifact:
         tx,
         command.task_id,
         who=Who.EXECUTOR,
-        states=_WORKING,
+        states=WORKING,
         lease_id=command.lease_id,
         fence=Fence.OWN,
         doing="add an artifact",
     )
     artifact_id = command.artifact_id or str(tx.new_id())
-    stored = (
-        await _append(tx, command, artifact_id)
-        if command.append
-        else await _put(tx, row, command, artifact_id)
-    )
+    if command.append:
+        stored = await _append(tx, command, artifact_id)
+    else:
+        stored, _ = await replace_artifact(tx, row, command, artifact_id)
+    announce(tx, row, command, stored)
+    return Artifact.of(stored, list(command.parts))
+
+
+def announce(tx: Tx, row: Row, command: PutArtifact, stored: Row) -> None:
+    """Keep what a call brought to an artifact, and tell it."""
     parts = list(command.parts)
-    tx.add(_INSERT_CHUNK, task_id=row.id, artifact_id=artifact_id, n=row.version, parts=parts)
+    tx.add(_INSERT_CHUNK, task_id=row.id, artifact_id=stored.artifact_id, n=row.version, parts=parts)
     tell(
         tx,
         row,
@@ -151,7 +162,7 @@ async def put_artifact(tx: Tx, command: PutArtifact) -> Artifact:
         {
             "task_id": str(row.id),
             "n": row.version,
-            "artifact_id": artifact_id,
+            "artifact_id": stored.artifact_id,
             "name": stored.name,
             "description": stored.description,
             "metadata": stored.attributes,
@@ -160,7 +171,6 @@ async def put_artifact(tx: Tx, command: PutArtifact) -> Artifact:
             "parts": inline(parts),
         },
     )
-    return Artifact.of(stored, parts)
 
 
 async def _append(tx: Tx, command: PutArtifact, artifact_id: str) -> Row:
@@ -173,11 +183,28 @@ async def _append(tx: Tx, command: PutArtifact, artifact_id: str) -> Row:
         p_now=tx.now,
     )
     if stored is None:
-        raise NotFound("no such artifact to append to", details={"artifact_id": artifact_id})
+        raise NotFound(
+            "no such artifact, or one whose content is a file: nothing to append to",
+            details={"artifact_id": artifact_id},
+        )
     return stored
 
 
-async def _put(tx: Tx, row: Row, command: PutArtifact, artifact_id: str) -> Row:
+async def replace_artifact(
+    tx: Tx,
+    row: Row,
+    command: PutArtifact,
+    artifact_id: str,
+    *,
+    file_id: UUID | None = None,
+    kept: Kept | None = None,
+) -> tuple[Row, bool]:
+    """Put an artifact in the place of what has its id, whose file goes; and tell whether nothing had it."""
+    before = None
+    if command.artifact_id is not None:  # an id that was just made names nothing
+        before = await tx.one(_ONE, p_task_id=row.id, p_artifact_id=artifact_id)
+        if before is not None and before.file_id is not None:
+            files.dismiss(tx, before.file_id)
     tx.add(_DROP_CHUNKS, p_task_id=row.id, p_artifact_id=artifact_id)
     stored = await tx.one(
         _REPLACE,
@@ -188,16 +215,18 @@ async def _put(tx: Tx, row: Row, command: PutArtifact, artifact_id: str) -> Row:
         p_description=command.description,
         p_path=command.path,
         p_content_type=command.content_type,
-        p_size_bytes=size_of(command.parts),
+        p_size_bytes=size_of(command.parts) if kept is None else kept.size_bytes,
         p_chunks=1,
         p_complete=command.last_chunk,
         p_attributes=dict(command.metadata),
+        p_file_id=file_id,
+        p_sha256=None if kept is None else kept.sha256,
         p_created_n=row.version,
         p_created_at=tx.now,
         p_updated_at=tx.now,
     )
     assert stored is not None, "an upsert returns its row"
-    return stored
+    return stored, before is None
 
 
 def size_of(parts: Sequence[Part]) -> int:
@@ -291,12 +320,15 @@ async def delete_artifact(tx: Tx, command: DeleteArtifact) -> None:
         tx,
         command.task_id,
         who=Who.READER if by_operator else Who.EXECUTOR,
-        states=frozenset(TaskState) if by_operator else _WORKING,
+        states=frozenset(TaskState) if by_operator else WORKING,
         lease_id=command.lease_id,
         fence=Fence.NONE if by_operator else Fence.OWN,
         doing="delete an artifact",
     )
-    if not await tx.run(_DROP, p_task_id=row.id, p_artifact_id=command.artifact_id):
+    before = await tx.one(_ONE, p_task_id=row.id, p_artifact_id=command.artifact_id)
+    if before is None or not await tx.run(_DROP, p_task_id=row.id, p_artifact_id=command.artifact_id):
         raise NotFound("no such artifact")
+    if before.file_id is not None:
+        files.dismiss(tx, before.file_id)
     tx.add(_DROP_CHUNKS, p_task_id=row.id, p_artifact_id=command.artifact_id)
     tell(tx, row, "task.artifact_deleted", {"task_id": str(row.id), "artifact_id": command.artifact_id})

@@ -212,6 +212,9 @@ class Artifact:
     parts: Sequence[Part]
     created_at: datetime
     updated_at: datetime
+    file_id: UUID | None = None
+    """Set when its content came as a file."""
+    sha256: bytes | None = None
 
     @classmethod
     def of(cls, row: Row, parts: Sequence[Part]) -> "Artifact":
@@ -229,6 +232,8 @@ class Artifact:
             parts,
             row.created_at,
             row.updated_at,
+            row.file_id,
+            row.sha256,
         )
 
 

@@ -6,7 +6,7 @@ A handler parses nothing and renders nothing by itself: it turns the body into a
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -18,7 +18,7 @@ from core.caller import Caller
 from core.errors import Unavailable
 from core.mcp.ports import Servers
 from core.platform import Platform
-from core.ports import Cards
+from core.ports import Cards, Files
 from core.store.tx import Tx
 from hub.places import Places
 
@@ -70,6 +70,8 @@ class Shared:
     """The hub's address as others reach it, without a trailing slash."""
     servers: Servers | None = None
     """Who looks at MCP servers."""
+    files: Files | None = None
+    """Who keeps what is too large for the database."""
 
 
 class Call:
@@ -160,6 +162,21 @@ class Call:
             for task in (work, gone, stopping):
                 task.cancel()
             await asyncio.gather(work, gone, stopping, return_exceptions=True)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The raw body, piece by piece, as it comes.
+
+        Raises:
+            Disconnected: the caller hung up before its end.
+        """
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            if message.get("body"):
+                yield message["body"]
+            more = message.get("more_body", False)
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

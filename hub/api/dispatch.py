@@ -47,6 +47,13 @@ class Api:
         """Whether calls of this kind are few by nature."""
         return (method, path) in self._rationed
 
+    def is_upload(self, path: str) -> bool:
+        """Whether a body on this path may be a large file, which takes its time."""
+        if not path.startswith(PREFIX):
+            return False
+        found = self._tree.find(path[_START:])
+        return found is not None and any(route.raw for route in found[0].values())
+
     def body_limit(self, path: str) -> int:
         """How many bytes a body on this path may have."""
         found = self._tree.find(path[_START:])

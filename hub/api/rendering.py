@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, cast
+from urllib.parse import quote
+from uuid import UUID
 
 from core.agents import Agent
 from core.approvals import Approval
@@ -10,6 +12,8 @@ from core.events import Event
 from core.gateway.task_tokens import handle_of
 from core.tasks.input import InputAsked
 from core.tasks.task import Artifact, Claimed, LeaseState, Message, Task
+from hub.api.previews import MOST_SHOWN, shown_as
+from hub.api.routing import PREFIX
 from schemas.parts import PartFields
 from schemas.v1 import agents as v1_agents
 from schemas.v1 import content, execution, review, tasks
@@ -152,6 +156,8 @@ def message(value: Message) -> content.Message:
 
 def artifact(value: Artifact) -> content.Artifact:
     """An artifact."""
+    here = artifact_path(value.task_id, value.artifact_id)
+    mode = shown_as(value.content_type or _kind_of(value.parts))
     return {
         "id": value.artifact_id,
         "artifact_id": value.artifact_id,
@@ -164,9 +170,24 @@ def artifact(value: Artifact) -> content.Artifact:
         "complete": value.complete,
         "metadata": _object(value.metadata),
         "parts": _parts(value.parts),
+        "checksum_sha256": None if value.sha256 is None else value.sha256.hex(),
+        "download_url": f"{here}/content",
+        "preview_url": f"{here}/preview",
+        "preview_mode": mode,
+        "preview_eligible": mode != "unsupported" and value.size_bytes <= MOST_SHOWN,
         "created_at": stamp(value.created_at),
         "updated_at": stamp(value.updated_at),
     }
+
+
+def artifact_path(task_id: UUID, artifact_id: str) -> str:
+    """Where an artifact is, below the hub's address."""
+    return f"{PREFIX}/tasks/{task_id}/artifacts/{quote(artifact_id, safe='')}"
+
+
+def _kind_of(parts: Parts) -> str | None:
+    kinds = {part.get("media_type") or ("text/plain" if "text" in part else None) for part in parts}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def asked(value: InputAsked) -> review.InputAsked:

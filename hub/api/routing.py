@@ -51,6 +51,10 @@ class Options(TypedDict, total=False):
     """Few by nature: minting and proving credentials, registering. Paths without parameters only."""
     stream: bool
     """Answers `text/event-stream`."""
+    raw: bool
+    """Its body is a file: any bytes of any type, read piece by piece. Its path ends in `/content`."""
+    gives: str
+    """Answers bytes of this media type instead of an envelope."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,6 +80,8 @@ class Route:
     max_bytes: int = MIB
     rationed: bool = False
     stream: bool = False
+    raw: bool = False
+    gives: str | None = None
 
     @cached_property
     def params(self) -> Sequence[tuple[str, bool]]:
@@ -165,6 +171,8 @@ def _route(
         raise BadRoute(f"{here} needs a scope, or public=True, and not both")
     if body is not None and method not in ("POST", "PUT", "PATCH"):
         raise BadRoute(f"{here} cannot have a body")
+    if options.get("raw") and (body is not None or not path.endswith("/content")):
+        raise BadRoute(f"{here} takes a file: it has no other body, and its path ends in /content")
     if "summary" not in options:
         raise BadRoute(f"{here} has no summary")
     given = {name: value for name, value in options.items() if name not in ("scope", "public", "summary")}

@@ -77,6 +77,7 @@ def _run(screen: "_Screen", settings: Settings) -> None:
             on_ready=lambda serving: screen.ready(app, serving),
             stopping=app.stopping,
             drain_seconds=settings.drain_seconds,
+            is_upload=app.is_upload,
         )
     except StartFailed as failed:
         if failed.__cause__ is None:

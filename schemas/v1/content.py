@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 from typing_extensions import TypedDict
 
 from schemas import parts as content
@@ -11,6 +11,17 @@ from schemas.v1.fields import Id, Instant, Name, Object, Query, Replayable, User
 from schemas.vocabulary import InputKind, InputStatus
 
 Role = Literal["agent", "user"]
+
+
+def relative(path: str) -> str:
+    """A path that may label an artifact.
+
+    Raises:
+        ValueError: it is absolute, or leads upwards.
+    """
+    if path.startswith("/") or "\\" in path or ".." in path.split("/"):
+        raise ValueError("path is relative and has no '..'")
+    return path
 
 
 class MessageCreate(Replayable):
@@ -81,9 +92,7 @@ class ArtifactCreate(Replayable):
             raise ValueError("send either parts or content_base64")
         if self.content_base64 is not None and self.path is None:
             raise ValueError("content_base64 needs a path")
-        path = self.path or ""
-        if path.startswith("/") or "\\" in path or ".." in path.split("/"):
-            raise ValueError("path is relative and has no '..'")
+        relative(self.path or "")
         return self
 
     @property
@@ -121,8 +130,33 @@ class Artifact(TypedDict):
     """Whether its last chunk came."""
     metadata: dict[str, Any]
     parts: list[content.PartFields]
+    checksum_sha256: str | None
+    """Of a content that came as a file, in hexadecimal."""
+    download_url: str
+    """Its content as bytes; relative to the hub's address."""
+    preview_url: str
+    preview_mode: Literal["text", "image", "pdf", "unsupported"]
+    preview_eligible: bool
     created_at: Instant
     updated_at: Instant
+
+
+class ContentQuery(LeaseQuery):
+    """What is said of a file beside its bytes."""
+
+    name: Name | None = None
+    path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
+    """A label; relative, without `..`."""
+
+    @field_validator("path")
+    @classmethod
+    def _label(cls, value: str | None) -> str | None:
+        """A path that leads nowhere.
+
+        Raises:
+            ValueError: it would.
+        """
+        return value if value is None else relative(value)
 
 
 class InputAsk(Replayable):

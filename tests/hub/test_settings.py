@@ -35,6 +35,7 @@ def test_every_documented_example_that_is_no_shell_expression_can_be_used() -> N
 def test_every_setting_is_read_from_its_variable() -> None:
     environ = {
         "CROSSDOCK_DATABASE_URL": "postgres://u@h/d",
+        "CROSSDOCK_FILES": "/var/lib/crossdock",
         "CROSSDOCK_HOST": "0.0.0.0",
         "CROSSDOCK_PORT": "0",
         "CROSSDOCK_GRPC_PORT": "50051",
@@ -59,6 +60,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert set(environ) == {setting.variable for setting in documented()}
     assert Settings.from_env(environ) == Settings(
         database_url="postgresql://u@h/d",
+        files="/var/lib/crossdock",
         host="0.0.0.0",
         port=0,
         grpc_port=50051,

@@ -303,6 +303,9 @@ class ArtifactRow(SQLModel, table=True):
     chunks: int = 0
     complete: bool = True
     attributes: dict[str, Any] = Field(sa_type=Json)
+    file_id: UUID | None = Field(default=None, sa_type=Id)
+    """Where its content is when it came as a file; its parts then only name the address."""
+    sha256: bytes | None = None
     created_n: int
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)

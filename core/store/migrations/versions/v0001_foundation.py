@@ -182,6 +182,8 @@ def upgrade() -> None:
         sa.Column("chunks", sa.Integer(), nullable=False),
         sa.Column("complete", sa.Boolean(), nullable=False),
         sa.Column("attributes", Json(), nullable=False),
+        sa.Column("file_id", Id(), nullable=True),
+        sa.Column("sha256", sa.LargeBinary(), nullable=True),
         sa.Column("created_n", sa.Integer(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
