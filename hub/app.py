@@ -37,7 +37,7 @@ from core.push_targets import PUSH
 from core.store import Store, migrate, open_store
 from hub import docs, health
 from hub.admission import Admission, Site
-from hub.api import ROUTES
+from hub.api import ROUTES, legacy_a2a
 from hub.api.call import Shared
 from hub.api.dispatch import Api
 from hub.api.routing import MIB, PREFIX
@@ -152,6 +152,7 @@ def build(
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
         Door(docs.routes(), public=docs.PATHS),
+        Door(legacy_a2a.card_routes(public_url), public=frozenset({legacy_a2a.CARD})),
         Door(
             a2a.routes(platform, speaking_a2a, authenticator),
             a2a.owns,

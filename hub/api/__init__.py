@@ -12,6 +12,7 @@ from hub.api import (
     events,
     execution,
     exposures,
+    legacy_a2a,
     mcp_grants,
     remote_agents,
     remote_mcp_servers,
@@ -36,6 +37,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         mcp_grants,
         events,
         auth,
+        legacy_a2a,
     )
     for route in routes_of(module)
 )
