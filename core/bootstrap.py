@@ -17,6 +17,7 @@ from core.keyring import Keyring
 from core.keys import check_form, lookup_hash
 from core.principals import OwnerType, ensure_principal
 from core.push import Seals
+from core.signing_keys import ensure_signing_key, keep_sealed
 from core.store import tables as t
 from core.store.statement import Statement, insert
 from core.store.tx import Tx
@@ -84,7 +85,7 @@ REVOKE = Statement(sa.update(t.api_key).where(_k.id == _ID, _k.revoked_at.is_(No
 
 
 async def prepare(tx: Tx, command: Prepare) -> Prepared:
-    """Make tenant, principal and admin key, as far as they are missing. Caller: `SYSTEM(DEFAULT_TENANT)`.
+    """Make tenant, principal and keys, as far as they are missing. Caller: `SYSTEM(DEFAULT_TENANT)`.
 
     The chosen key, if any, becomes a row like every other, and the one chosen before it ends. A chosen key
     that was revoked stays so. When no admin key is left at all, one is made.
@@ -98,6 +99,8 @@ async def prepare(tx: Tx, command: Prepare) -> Prepared:
     await _own(tx, command.keyring)  # first: its row makes replicas that start together take turns
     await tx.run(TENANT, id=DEFAULT_TENANT, slug="default", name="Default", is_active=True, created_at=tx.now)
     await ensure_principal(tx, DEFAULT_TENANT, OwnerType.SYSTEM, "hub", "Crossdock", SYSTEM_PRINCIPAL)
+    await ensure_signing_key(tx)
+    await keep_sealed(tx)
     admin = await ensure_principal(tx, DEFAULT_TENANT, OwnerType.USER, "admin", "Administrator")
     revoked = await _choose(tx, admin, command.admin_key)
     if await tx.one(WAY_IN, p_now=tx.now + _LEAST_LEFT) is not None:

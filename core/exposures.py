@@ -16,6 +16,7 @@ from core import access
 from core.errors import Conflict, NotFound
 from core.fencing import P_NOW
 from core.routing import agent_tag, role_tag
+from core.signing_keys import ensure_signing_key
 from core.store.statement import Row, Statement
 from core.store.tables import agent as agents
 from core.store.tables.exposures import exposure as exposures
@@ -186,6 +187,7 @@ async def expose(tx: Tx, command: Expose) -> Exposure:
         updated_at=tx.now,
     )
     columns = {name: getattr(made, name) for name in made.__dataclass_fields__ if name != "target"}
+    await ensure_signing_key(tx)
     await tx.run(_INSERT, **columns, kind=made.target.kind.value, target=made.target.name)
     _tell(tx, made, "exposure.created")
     return made

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 from uuid import UUID
 
+from core.bootstrap import DEFAULT_TENANT
 from core.ports import Receivers
 
 
@@ -45,6 +46,8 @@ class ExposedAgent:
     """By which name it is addressed among the agents of the hub; None for the hub itself."""
     exposure_id: UUID | None = None
     """Which exposure it is; what was not sent to it does not exist there."""
+    tenant_id: UUID = DEFAULT_TENANT
+    """Whose keys sign its card."""
     changed_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When what it says of itself was last changed."""
 

@@ -16,18 +16,27 @@ from starlette.types import Receive, Scope, Send
 from adapters.a2a.agent import A2AConfig, ExposedAgent
 from adapters.a2a.errors import describe
 from adapters.a2a.extensions import declared_with
+from adapters.a2a.signing import CardSigner, key_set_of
 from adapters.a2a.v03.card import with_legacy
 from adapters.a2a.version import CURRENT, LEGACY
+from core.bootstrap import DEFAULT_TENANT
+from core.caller import SYSTEM
+from core.platform import Platform
+from core.signing_keys import published
 from schemas.strict_json import dump_json
+from schemas.vocabulary import Scope as AccessScope
 
 WELL_KNOWN: Final = "/.well-known/agent-card.json"
 """Below the address of an agent."""
+JSON: Final = "application/json"
+LEAST_SCOPE: Final = str(AccessScope.AGENT)
 MAX_AGE: Final = 300
 """Seconds for which a client may reuse the card without asking."""
 
 
 def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
-    """The `AgentCard` of an agent, REQUIRED members first."""
+    """The `AgentCard` of an agent, REQUIRED members first. It has no empty members, which some leave out when
+    they check a signature and others do not."""
     return {
         "name": agent.name,
         "description": agent.description,
@@ -59,7 +68,7 @@ def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
                 }
             }
         },
-        "securityRequirements": [{"schemes": {"bearer": {"list": []}}}],
+        "securityRequirements": [{"schemes": {"bearer": {"list": [LEAST_SCOPE]}}}],
     }
 
 
@@ -84,38 +93,59 @@ def interfaces_of(agent: ExposedAgent, config: A2AConfig) -> list[dict[str, Any]
     return told
 
 
-@dataclass(frozen=True)
-class CardEndpoint:
-    """Serves the card of an agent to anybody, with `ETag`, `Last-Modified` and `Cache-Control`; 304 when it
-    is known already."""
+class Cards:
+    """The cards of all agents, signed by the keys that their tenants have now."""
 
-    find: Callable[[Scope], Awaitable[ExposedAgent]]
-    """The agent that a request asks about. Raises A2AError when there is none."""
-    config: A2AConfig
+    def __init__(self, platform: Platform, config: A2AConfig) -> None:
+        self._platform = platform
+        self._config = config
+        self._signer = CardSigner(platform, config.public_url)
+
+    async def of(self, agent: ExposedAgent, scope: Scope) -> Response:
+        """The card of an agent for everybody."""
+        card, keys = card_of(agent, self._config), await self._signer.keys(agent.tenant_id)
+        # Two replicas, and two starts of one, sign differently what is the same: so the validator is of what
+        # is signed and by whom, and weak.
+        tag = hashlib.sha256(dump_json([card, [key.kid for key in keys]])).hexdigest()[:32]
+        changed_at = max([agent.changed_at, *(key.created_at for key in keys)])
+        signed = await self._signer.signed(card, agent.tenant_id, keys)
+        return _cached(scope, with_legacy(signed), JSON, tag, changed_at)
+
+    async def key_set(self, scope: Scope) -> Response:
+        """The public keys that sign cards, of every tenant."""
+        keys = await self._platform.read(SYSTEM(DEFAULT_TENANT), published, None)
+        told = key_set_of(keys)
+        tag = hashlib.sha256(dump_json(told)).hexdigest()[:32]
+        changed_at = max((key.created_at for key in keys), default=self._platform.now())
+        return _cached(scope, told, "application/jwk-set+json", tag, changed_at)
+
+
+@dataclass(frozen=True)
+class PublicEndpoint:
+    """Serves a document to anybody."""
+
+    answer: Callable[[Scope], Awaitable[Response]]
+    """Raises A2AError when there is none."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await (await self._answer(scope))(scope, receive, send)
-
-    async def _answer(self, scope: Scope) -> Response:
         try:
-            agent = await self.find(scope)
+            response = await self.answer(scope)
         except Exception as error:
             told = describe(error)
-            return Response(dump_json(told.status), told.kind.http, told.headers, "application/json")
-        card = with_legacy(card_of(agent, self.config))
-        return cached(scope, dump_json(card), "application/json", changed_at=agent.changed_at)
+            response = Response(dump_json(told.status), told.kind.http, told.headers, JSON)
+        await response(scope, receive, send)
 
 
-def cached(scope: Scope, body: bytes, media_type: str, *, changed_at: datetime) -> Response:
-    """A public document that may be kept for a while; 304 to whoever has it already."""
+def _cached(scope: Scope, told: Any, media_type: str, tag: str, changed_at: datetime) -> Response:
+    """A document that may be kept for a while; 304 to whoever has it already (RFC 9110 §13.1.2)."""
     headers = {
-        "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+        "ETag": f'W/"{tag}"',
         "Last-Modified": format_datetime(changed_at, usegmt=True),
         "Cache-Control": f"public, max-age={MAX_AGE}",
     }
-    known = dict(scope["headers"]).get(b"if-none-match", b"").decode("latin-1")
-    tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
-    if headers["ETag"] in tags or "*" in tags:
+    given = dict(scope["headers"]).get(b"if-none-match", b"").decode("latin-1")
+    known = [one.strip().removeprefix("W/") for one in given.split(",")]
+    if f'"{tag}"' in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=media_type)
+    return Response(dump_json(told), headers=headers, media_type=media_type)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from adapters.a2a import extensions, hitl
 from adapters.a2a.agent import A2AConfig, ExposedAgent
+from adapters.a2a.card import Cards
 from adapters.a2a.errors import FORBIDDEN, METHOD_NOT_FOUND, TASK_NOT_FOUND, A2AError
 from adapters.a2a.exposed import Exposed
 from adapters.a2a.protojson import Params
@@ -75,6 +76,7 @@ class Dispatcher:
         self.config = config
         self.operations = operations
         self.exposed = Exposed(platform)
+        self.cards = Cards(platform, config)
         self.shown = Shown()
 
     def find(self, name: str) -> Operation:

@@ -46,6 +46,7 @@ def agent_of(exposure: Exposure) -> ExposedAgent:
         path=PREFIX + exposure.slug,
         slug=exposure.slug,
         exposure_id=exposure.id,
+        tenant_id=exposure.tenant_id,
         changed_at=exposure.updated_at,
     )
 

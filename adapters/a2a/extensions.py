@@ -18,13 +18,11 @@ DECLARED: Final[tuple[dict[str, Any], ...]] = (
     {
         "uri": IDEMPOTENCY,
         "description": "A send repeated with the same Idempotency-Key header happens once.",
-        "required": False,
     },
     {
         "uri": HITL,
         "description": "What a task waits for is told as ask_user_request or tool_approval_request, and "
         "answered by the response of the same name.",
-        "required": False,
     },
 )
 """As a card's `capabilities.extensions` lists them."""

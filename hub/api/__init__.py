@@ -17,6 +17,7 @@ from hub.api import (
     remote_agents,
     remote_mcp_servers,
     review,
+    signing_keys,
     tasks,
 )
 from hub.api.routing import Route, routes_of
@@ -35,6 +36,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         remote_mcp_servers,
         exposures,
         mcp_grants,
+        signing_keys,
         events,
         auth,
         legacy_a2a,

@@ -96,7 +96,7 @@ def _forms(card: Mapping[str, Any]) -> list[bytes]:
     """The canonical forms under which a card may have been signed: as it is served, without what is empty,
     and both without the members that 0.3 has beside 1.0's, which are added after signing."""
     plain = {name: value for name, value in card.items() if name != "signatures"}
-    newer = {name: value for name, value in plain.items() if name not in _LEGACY}
+    newer = _newer(plain)
     made = []
     for form in (plain, newer, _filled(plain), _filled(newer)):
         try:
@@ -118,6 +118,35 @@ _LEGACY: Final = frozenset(
         "security",
     }
 )
+
+
+_SCHEMES: Final = frozenset(
+    {
+        "apiKeySecurityScheme",
+        "httpAuthSecurityScheme",
+        "oauth2SecurityScheme",
+        "openIdConnectSecurityScheme",
+        "mtlsSecurityScheme",
+    }
+)
+"""All that a security scheme of 1.0 has."""
+
+
+def _newer(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card without the members of 0.3, at whatever depth."""
+    newer = {name: value for name, value in card.items() if name not in _LEGACY}
+    schemes, skills = newer.get("securitySchemes"), newer.get("skills")
+    if isinstance(schemes, Mapping):
+        newer["securitySchemes"] = {
+            name: _without(one, lambda m: m in _SCHEMES) for name, one in schemes.items()
+        }
+    if isinstance(skills, list):
+        newer["skills"] = [_without(skill, lambda m: m != "security") for skill in skills]
+    return newer
+
+
+def _without(value: Any, kept: Callable[[str], bool]) -> Any:
+    return {name: held for name, held in value.items() if kept(name)} if isinstance(value, Mapping) else value
 
 
 def _filled(value: Any) -> Any:

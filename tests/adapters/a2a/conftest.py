@@ -9,11 +9,22 @@ from starlette.types import ASGIApp
 
 from adapters.a2a import A2AConfig, routes
 from core.agents import RegisterAgent, register
+from core.bootstrap import DEFAULT_TENANT
 from core.caller import SYSTEM, Caller
+from core.keyring import Keyring
 from core.platform import Platform
+from core.push import Seals
+from core.signing_keys import ensure_signing_key
 from core.store import open_store
+from core.store.tx import Tx
 from schemas.vocabulary import Scope
 from tests.adapters.a2a.support import PUBLIC, TENANT, Client, Executor, Keys
+
+
+async def with_keys(tx: Tx, ring: Keyring) -> None:
+    """Seal with this keyring, and have a key that signs."""
+    tx.memory(Seals).install(ring)
+    await ensure_signing_key(tx)
 
 
 @pytest.fixture
@@ -21,6 +32,8 @@ async def platform(database_url: str) -> AsyncIterator[Platform]:
     """A started platform on an empty database, in real time: status times differ."""
     running = Platform(open_store(database_url))
     await running.start()
+    for tenant_id in (DEFAULT_TENANT, TENANT):
+        await running.write(SYSTEM(tenant_id), with_keys, Keyring("k" * 32))
     yield running
     await running.stop()
 

@@ -289,7 +289,7 @@ async def test_a_known_card_is_not_sent_again(http: httpx.AsyncClient) -> None:
     assert "max-age" in first.headers["Cache-Control"]
     assert first.headers["Last-Modified"].endswith("GMT")
     tag = first.headers["ETag"]
-    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+    for known in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
         again = await http.get("/.well-known/agent-card.json", headers={"If-None-Match": known})
         assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
     other = await http.get("/.well-known/agent-card.json", headers={"If-None-Match": '"other"'})

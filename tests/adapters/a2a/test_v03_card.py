@@ -22,7 +22,7 @@ async def test_the_card_is_one_of_0_3_too(http: httpx.AsyncClient) -> None:
         (f"{PUBLIC}/a2a", "JSONRPC"),
         (f"{PUBLIC}/a2a", "HTTP+JSON"),
     ]
-    assert card.security == [{"bearer": []}]
+    assert card.security == [{"bearer": ["agent"]}]
     assert card.security_schemes is not None
     assert card.security_schemes["bearer"].root.type == "http"
 
