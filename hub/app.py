@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters import a2a, mcp
+from adapters import a2a, acp, mcp
 from adapters.a2a.delegate import Delegator
 from adapters.a2a.notify import PushComposer
 from adapters.a2a.remote.card import CardReader
@@ -148,6 +149,7 @@ def build(
         grpc_address=settings.grpc_address,
     )
     speaking_mcp = mcp.McpConfig(public_url, version(), waits=waits, streams=streams, stopping=stopping)
+    speaking_acp = acp.ACPConfig(version(), connections=streams, stopping=stopping)
     over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
@@ -165,6 +167,7 @@ def build(
             mcp.render_error(speaking_mcp),
             mcp.public_paths(),
         ),
+        Door(acp.routes(platform, speaking_acp, authenticator), acp.owns, acp.render_error),
         *(door(platform) for door in further),
     ]
 
@@ -206,7 +209,7 @@ def build(
         is_public=lambda method, path: (
             path in public or api.is_public(method, path) or any(door.is_public(path) for door in doors)
         ),
-        body_limit=lambda path: api.body_limit(path) if path.startswith(PREFIX) else 10 * MIB,
+        body_limit=partial(_body_limit, api),
         is_rationed=api.is_rationed,
         renderers=[(door.owns, door.render) for door in doors if door.render is not None],
     )
@@ -228,6 +231,13 @@ def _grpc(
         raise SettingsError("CROSSDOCK_GRPC_PORT", missing, "") from error
     host, port = settings.host.strip("[]"), settings.grpc_port or 0
     return GrpcServer(platform, config, authenticator, host=host, port=port)
+
+
+def _body_limit(api: Api, path: str) -> int | None:
+    """Bytes that a body on this path may have; None where the face counts for itself."""
+    if path.startswith(PREFIX):
+        return api.body_limit(path)
+    return None if acp.owns(path) else 10 * MIB
 
 
 class _Front:

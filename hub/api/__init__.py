@@ -19,6 +19,7 @@ from hub.api import (
     review,
     signing_keys,
     tasks,
+    turns,
 )
 from hub.api.routing import Route, routes_of
 
@@ -26,6 +27,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
     route
     for module in (
         execution,
+        turns,
         tasks,
         content,
         contents,
