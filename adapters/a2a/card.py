@@ -4,8 +4,8 @@ A card is made from what is declared, and served with its validator; it holds no
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Any, Final
@@ -13,14 +13,15 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from adapters.a2a.agent import A2AConfig, ExposedAgent
+from adapters.a2a.agent import A2AConfig, ExposedAgent, Skill
 from adapters.a2a.errors import describe
-from adapters.a2a.extensions import declared_with
+from adapters.a2a.exposed import Exposed
+from adapters.a2a.extensions import declared_with, directory_of
 from adapters.a2a.signing import CardSigner, key_set_of
 from adapters.a2a.v03.card import with_legacy
 from adapters.a2a.version import CURRENT, LEGACY
 from core.bootstrap import DEFAULT_TENANT
-from core.caller import SYSTEM
+from core.caller import SYSTEM, Caller
 from core.platform import Platform
 from core.signing_keys import published
 from schemas.strict_json import dump_json
@@ -45,21 +46,12 @@ def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
         "capabilities": {
             "streaming": True,
             "pushNotifications": config.receivers is not None,
-            "extendedAgentCard": False,
+            "extendedAgentCard": True,
             "extensions": declared_with(agent.required_extensions),
         },
         "defaultInputModes": list(agent.input_modes),
         "defaultOutputModes": list(agent.output_modes),
-        "skills": [
-            {
-                "id": skill.id,
-                "name": skill.name,
-                "description": skill.description,
-                "tags": list(skill.tags),
-                **({"examples": list(skill.examples)} if skill.examples else {}),
-            }
-            for skill in agent.skills
-        ],
+        "skills": [skill_told(skill) for skill in agent.skills],
         "securitySchemes": {
             "bearer": {
                 "httpAuthSecurityScheme": {
@@ -69,6 +61,17 @@ def card_of(agent: ExposedAgent, config: A2AConfig) -> dict[str, Any]:
             }
         },
         "securityRequirements": [{"schemes": {"bearer": {"list": [LEAST_SCOPE]}}}],
+    }
+
+
+def skill_told(skill: Skill) -> dict[str, Any]:
+    """An `AgentSkill`."""
+    return {
+        "id": skill.id,
+        "name": skill.name,
+        "description": skill.description,
+        "tags": list(skill.tags),
+        **({"examples": list(skill.examples)} if skill.examples else {}),
     }
 
 
@@ -96,9 +99,10 @@ def interfaces_of(agent: ExposedAgent, config: A2AConfig) -> list[dict[str, Any]
 class Cards:
     """The cards of all agents, signed by the keys that their tenants have now."""
 
-    def __init__(self, platform: Platform, config: A2AConfig) -> None:
+    def __init__(self, platform: Platform, config: A2AConfig, exposed: Exposed) -> None:
         self._platform = platform
         self._config = config
+        self._exposed = exposed
         self._signer = CardSigner(platform, config.public_url)
 
     async def of(self, agent: ExposedAgent, scope: Scope) -> Response:
@@ -111,6 +115,14 @@ class Cards:
         signed = await self._signer.signed(card, agent.tenant_id, keys)
         return _cached(scope, with_legacy(signed), JSON, tag, changed_at)
 
+    async def extended(self, agent: ExposedAgent, caller: Caller) -> dict[str, Any]:
+        """The card of an agent for whoever is known (specification §3.1.11). The hub's tells of the agents
+        that the caller may address, and of what they can do."""
+        card = card_of(agent, self._config)
+        if agent.slug is None:
+            card = _with_agents(card, await self._exposed.of(caller), self._config.public_url)
+        return await self._signer.signed(card, agent.tenant_id, await self._signer.keys(agent.tenant_id))
+
     async def key_set(self, scope: Scope) -> Response:
         """The public keys that sign cards, of every tenant."""
         keys = await self._platform.read(SYSTEM(DEFAULT_TENANT), published, None)
@@ -118,6 +130,33 @@ class Cards:
         tag = hashlib.sha256(dump_json(told)).hexdigest()[:32]
         changed_at = max((key.created_at for key in keys), default=self._platform.now())
         return _cached(scope, told, "application/jwk-set+json", tag, changed_at)
+
+
+def _with_agents(card: dict[str, Any], agents: Sequence[ExposedAgent], public_url: str) -> dict[str, Any]:
+    if not agents:
+        return card
+    base = public_url.rstrip("/")
+    listed = [
+        {
+            "slug": str(agent.slug),
+            "name": agent.name,
+            "description": agent.description,
+            "cardUrl": base + agent.path + WELL_KNOWN,
+        }
+        for agent in agents
+    ]
+    able = [
+        skill_told(replace(skill, id=f"{agent.slug}/{skill.id}", tags=[*skill.tags, f"tenant:{agent.slug}"]))
+        for agent in agents
+        for skill in agent.skills
+    ]
+    capabilities = card["capabilities"]
+    extensions = [*capabilities["extensions"], directory_of(listed)]
+    return {
+        **card,
+        "capabilities": {**capabilities, "extensions": extensions},
+        "skills": [*card["skills"], *able],
+    }
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Dispatcher:
         self.config = config
         self.operations = operations
         self.exposed = Exposed(platform)
-        self.cards = Cards(platform, config)
+        self.cards = Cards(platform, config, self.exposed)
         self.shown = Shown()
 
     def find(self, name: str) -> Operation:

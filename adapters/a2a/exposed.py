@@ -5,6 +5,7 @@ so at once.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.types import Scope
@@ -13,10 +14,11 @@ from adapters.a2a.agent import ExposedAgent, Skill
 from adapters.a2a.errors import AGENT_NOT_FOUND, A2AError
 from core.bootstrap import DEFAULT_TENANT
 from core.caller import SYSTEM, Caller
-from core.exposures import Exposure, exposure_at
+from core.exposures import Exposure, ListExposures, exposure_at, list_exposures
 from core.platform import Platform
 
 PREFIX: Final = "/agents/"
+LISTED: Final = 100
 _PATH: Final = re.compile(r"/agents/([^/]+)(/.*)")
 _SLUG: Final = re.compile(r"[a-z0-9-]{1,63}")
 _ANYBODY: Final = SYSTEM(DEFAULT_TENANT)
@@ -69,6 +71,12 @@ class Exposed:
         if exposure is None or (caller is not None and caller.tenant_id != exposure.tenant_id):
             raise A2AError(AGENT_NOT_FOUND, "No agent is exposed here.")
         return agent_of(exposure)
+
+    async def of(self, caller: Caller) -> Sequence[ExposedAgent]:
+        """The agents that a caller may address, newest first, as many as a card can tell."""
+        query = ListExposures(per_page=LISTED, active=True)
+        found = await self._platform.read(caller, list_exposures, query)
+        return [agent_of(exposure) for exposure in found.items]
 
     async def addressed(self, scope: Scope, caller: Caller) -> ExposedAgent:
         """The agent that the path of a request names.

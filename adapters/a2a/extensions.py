@@ -3,7 +3,7 @@
 A call activates those of them that it names; its answer says which (specification §4.6).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from adapters.a2a.errors import EXTENSION_REQUIRED, A2AError
@@ -13,6 +13,9 @@ IDEMPOTENCY: Final = "urn:crossdock:a2a:idempotency:v1"
 """A send that brings the header `Idempotency-Key` happens once, however often it is repeated."""
 HITL: Final = "https://kagent.dev/extensions/hitl/v1"
 """Questions and requests for leave as data, and their answers (`hitl.py`)."""
+
+AGENTS: Final = "urn:crossdock:a2a:agents:v1"
+"""On the extended card of the hub: the agents that its reader may address."""
 
 DECLARED: Final[tuple[dict[str, Any], ...]] = (
     {
@@ -32,6 +35,16 @@ _URIS: Final = tuple(extension["uri"] for extension in DECLARED)
 def declared_with(required: Sequence[str]) -> list[dict[str, Any]]:
     """The extensions of a card whose agent insists on some."""
     return [*DECLARED, *({"uri": uri, "required": True} for uri in required)]
+
+
+def directory_of(agents: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The extension that lists the agents of the hub; one can be addressed by its card, or by its slug as the
+    tenant of a request."""
+    return {
+        "uri": AGENTS,
+        "description": "The agents behind this hub that may be addressed, each with a card of its own.",
+        "params": {"agents": [dict(agent) for agent in agents]},
+    }
 
 
 def check_required(named: Iterable[str], required: Sequence[str]) -> None:

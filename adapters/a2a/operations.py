@@ -146,9 +146,9 @@ async def subscribe_to_task(dispatcher: Dispatcher, call: Call, params: Params) 
 
 
 async def get_extended_agent_card(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
-    """GetExtendedAgentCard: the card does not declare one."""
+    """GetExtendedAgentCard."""
     check_tenant(call, wire.tenant_of(params))
-    raise A2AError(errors.UNSUPPORTED_OPERATION, "This agent has no extended card.")
+    return await dispatcher.cards.extended(call.agent, call.caller)
 
 
 async def _accept(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from adapters.a2a import errors, wire
 from adapters.a2a.errors import A2AError, invalid
+from adapters.a2a.v03.card import with_legacy
 from adapters.a2a.v03.words import (
     ENDING,
     Asked,
@@ -24,6 +25,7 @@ from adapters.a2a.v03.words import (
 )
 from adapters.a2a.version import CURRENT
 
+_AS_IT_IS: Final = ("securitySchemes", "skills")
 CANCELLED: Final = "TASK_STATE_CANCELLED"
 _TASK: Final = re.compile(r"tasks/([^/]+)")
 _CONFIG: Final = re.compile(r"tasks/([^/]+)/pushNotificationConfigs/([^/]+)")
@@ -258,9 +260,9 @@ def _configs_told(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def card_told(card: Mapping[str, Any]) -> dict[str, Any]:
     """An `AgentCard`: of what 0.3 writes in two ways, the messages' way."""
-    told = dict(card)
-    if "securityRequirements" in told:
-        told["security"] = told["securityRequirements"]
+    told = {**with_legacy(card), **{name: card[name] for name in _AS_IT_IS if name in card}}
+    if "securityRequirements" in card:
+        told["security"] = card["securityRequirements"]
     return told
 
 

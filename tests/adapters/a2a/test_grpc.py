@@ -225,9 +225,9 @@ async def test_a_stream_ends_with_its_credential(stub: Any, keys: Keys) -> None:
         ("SendMessage", asked(task_id="x"), "NOT_FOUND", "TASK_NOT_FOUND"),
         (
             "GetExtendedAgentCard",
-            pb.GetExtendedAgentCardRequest(),
-            "FAILED_PRECONDITION",
-            "UNSUPPORTED_OPERATION",
+            pb.GetExtendedAgentCardRequest(tenant="x"),
+            "PERMISSION_DENIED",
+            "FORBIDDEN",
         ),
         (
             "DeleteTaskPushNotificationConfig",

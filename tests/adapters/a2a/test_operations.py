@@ -288,10 +288,6 @@ async def test_push_notifications_are_not_supported_and_start_nothing(ann: Clien
     assert (await ann.error("ListTaskPushNotificationConfigs", {"taskId": "x"}))["code"] == -32003
 
 
-async def test_there_is_no_extended_card(ann: Client) -> None:
-    assert (await ann.error("GetExtendedAgentCard"))["code"] == -32004
-
-
 async def test_a_task_that_came_in_by_rest_is_the_same_task_here(
     ann: Client, platform: Platform, executor: Executor
 ) -> None:

@@ -163,7 +163,6 @@ async def test_a_member_may_have_its_name_in_the_proto_file(bob: Client) -> None
         ("tasks/pushNotificationConfig/get", {"id": "x"}, -32003),
         ("tasks/pushNotificationConfig/list", {"id": "x"}, -32003),
         ("tasks/pushNotificationConfig/delete", {"id": "x", "pushNotificationConfigId": "y"}, -32003),
-        ("agent/getAuthenticatedExtendedCard", {}, -32004),
     ],
 )
 async def test_what_cannot_be_done_has_the_error_of_1_0(
@@ -177,8 +176,6 @@ async def test_what_cannot_be_done_has_the_error_of_1_0(
     [
         ("GET", "/tasks/x", 404, "TaskNotFoundError"),
         ("GET", "/tasks", 404, "MethodNotFoundError"),
-        ("GET", "/extendedAgentCard", 400, "UnsupportedOperationError"),
-        ("GET", "/card", 400, "UnsupportedOperationError"),
         ("GET", "/nothing", 404, "MethodNotFoundError"),
         ("POST", "/card", 405, "MethodNotAllowedError"),
         ("POST", "/message:send", 400, "InvalidParamsError"),
