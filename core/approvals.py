@@ -319,6 +319,10 @@ async def decide(tx: Tx, command: DecideApproval) -> Approval:
         tx.wake(f"task:{task.id}")
     if task is None:
         _tell_apart(tx, "approval.decided", approval)
+    if approval.kind is ApprovalKind.GATE:
+        from core.workflows.gates import judge_gate  # it decides by these very rows
+
+        await judge_gate(tx, approval)
     tx.wake(f"approval:{approval.id}")
     if approval.kind is ApprovalKind.TOOL_CALL:
         tx.wake(TOOL_CALLS)

@@ -23,6 +23,7 @@ from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.transitions import ASKING, FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
+from core.workflows.marks import mark
 from schemas.vocabulary import AttemptOutcome, Face, TaskState
 
 
@@ -195,6 +196,8 @@ async def try_move(
         if fence is not Fence.OWN:
             tx.wake(f"task:{row.id}")  # the executor waits with its lease, and has not heard yet
     record(tx, row, m, said=said, announces=announces)
+    if row.workflow_id is not None and (arc.reopens or arc.target in FINAL):
+        mark(tx, row)
     if arc.target in FINAL:
         await _close(tx, row, settles)
     elif ends is AttemptOutcome.SUPERSEDED:

@@ -303,3 +303,71 @@ class CallState(StrEnum):
     """It was started, and the hub died before it knew what became of it. It is not repeated."""
     REFUSED = "refused"
     """It never reached its server."""
+
+
+class Lifecycle(StrEnum):
+    """Whether a workflow comes to an end by itself."""
+
+    PLANNED = "planned"
+    ONGOING = "ongoing"
+
+
+class OnTaskFailure(StrEnum):
+    """What the final failure of a task means for its workflow."""
+
+    FAIL_WORKFLOW = "fail_workflow"
+    """The workflow fails, and what is open in it is cancelled."""
+    WAIT = "wait"
+    """The workflow stands still until the task is retried, skipped or overridden."""
+    CONTINUE = "continue"
+    """The task counts as done, without an output."""
+
+
+class WorkflowState(StrEnum):
+    """Where a workflow stands. It is derived after every change (`core/workflows/standing.py`)."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StageStatus(StrEnum):
+    """Where a stage stands."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    AWAITING_GATE = "awaiting_gate"
+    COMPLETED = "completed"
+    BLOCKED = "blocked"
+
+
+class GateStatus(StrEnum):
+    """What became of a stage's gate."""
+
+    NOT_REQUESTED = "not_requested"
+    AWAITING_APPROVAL = "awaiting_approval"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CHANGES_REQUESTED = "changes_requested"
+    BLOCKED = "blocked"
+
+
+class PauseMode(StrEnum):
+    """What a pause does with what is being done."""
+
+    DRAIN = "drain"
+    """It is finished; nothing new is begun."""
+    INTERRUPT = "interrupt"
+    """It is taken back, and done again after the pause."""
+
+
+class ActivationState(StrEnum):
+    """Where the wake-up of an orchestrator stands."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"

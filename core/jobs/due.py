@@ -61,6 +61,7 @@ _DELAYED = Statement(
     .where(
         t.task.c.state == sa.literal_column(str(int(TaskState.PENDING))),
         t.task.c.waiting == sa.literal_column("0"),
+        sa.literal_column("NOT task.on_hold", sa.Boolean),
         t.task.c.ready_at <= P_NOW,
     )
     .order_by(t.task.c.ready_at)

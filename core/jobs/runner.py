@@ -21,7 +21,10 @@ from core.jobs import due
 from core.platform import Platform
 from core.ports import Files
 from core.store.tx import Tx
+from core.workflows import advance, marks
 
+PAUSE = 0.005
+"""Between two looks while they find something: what comes meanwhile shares the next one."""
 NOBODY = UUID(int=0)
 """The tenant of looks that go over all tenants."""
 
@@ -34,6 +37,8 @@ class Sweep:
     look: Callable[[Tx, None], Coroutine[Any, Any, Sequence[Any]]]
     step: Callable[[Tx, Any], Coroutine[Any, Any, None]]
     every: float
+    topic: str | None = None
+    """What wakes it before its time."""
 
 
 SWEEPS: Sequence[Sweep] = (
@@ -44,6 +49,7 @@ SWEEPS: Sequence[Sweep] = (
     Sweep("cancellations", due.to_cancel, due.cancel_after_grace, 0.25),
     Sweep("approvals", due.approvals_due, due.expire_approval, 1.0),
     Sweep("lost calls", leave.lost, leave.give_up, 5.0),
+    Sweep("workflows", advance.due_workflows, advance.advance, 1.0, marks.CHANGED),
     Sweep("silence", agents.silent_agents, agents.weaken, 5.0),
 )
 
@@ -84,7 +90,10 @@ class Clockwork:
             ("housekeeping", self.forget_old, 3600.0),
             ("files", self.remove_files, 60.0),
         ]
-        self._running = [asyncio.create_task(self._every(*loop), name=loop[0]) for loop in loops]
+        topics = {sweep.name: [sweep.topic] for sweep in SWEEPS if sweep.topic is not None}
+        self._running = [
+            asyncio.create_task(self._every(*loop, topics.get(loop[0], [])), name=loop[0]) for loop in loops
+        ]
 
     async def stop(self) -> None:
         """Stop looking. A step that is under way ends first."""
@@ -124,13 +133,19 @@ class Clockwork:
                 pass
 
     async def _every(
-        self, name: str, look: Callable[[], Coroutine[Any, Any, object]], seconds: float
+        self,
+        name: str,
+        look: Callable[[], Coroutine[Any, Any, object]],
+        seconds: float,
+        topics: Sequence[str],
     ) -> None:
         while True:
-            try:
-                await look()
-            except Unavailable as error:
-                self._log.warning("%s: %s", name, error.message)
-            except Exception:
-                self._log.exception("%s failed; it is tried again", name)
-            await asyncio.sleep(seconds)
+            with self._platform.hints.listen(topics) as woken:  # armed before the database is asked
+                try:
+                    await look()
+                except Unavailable as error:
+                    self._log.warning("%s: %s", name, error.message)
+                except Exception:
+                    self._log.exception("%s failed; it is tried again", name)
+                await woken.wait(seconds)
+            await asyncio.sleep(PAUSE)

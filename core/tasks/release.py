@@ -20,12 +20,16 @@ from core.store.tx import Tx
 from core.store.types import Id
 from core.tasks import policy as policies
 from core.transitions import Move
+from core.workflows.admission import is_held
 from schemas.vocabulary import ApprovalKind, OnDependencyFailure, Priority, TaskState
 
 
 async def release(tx: Tx, row: Row) -> Row:
     """Make a pending task ready, or ask for leave to start it, when nothing holds it back. Else nothing."""
-    if row.state != TaskState.PENDING or row.waiting > 0 or row.ready_at > tx.now:
+    if row.state != TaskState.PENDING or row.waiting > 0 or row.on_hold or row.ready_at > tx.now:
+        return row
+    if row.workflow_id is not None and await is_held(tx, row.workflow_id):
+        tx.add(_HOLD, p_task_id=row.id)
         return row
     if row.approval_open:
         # Imported here: deciding an approval releases tasks in turn.
@@ -64,6 +68,7 @@ def mode_of(row: Row) -> str:
     return routing.ORCHESTRATOR_MODE if row.extras.get("orchestrator") else routing.TASK_MODE
 
 
+_HOLD = Statement(sa.update(t.task).where(t.task.c.id == P_TASK).values(on_hold=sa.true()))
 _COUNT_OFF = Statement(
     sa.update(t.dependency)
     .where(

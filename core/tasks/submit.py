@@ -21,6 +21,8 @@ from core.store.types import Id
 from core.tasks import policy as policies
 from core.tasks.task import Message, Part, Policy, Task, TaskView
 from core.transitions import FINAL
+from core.workflows.admission import admit
+from core.workflows.marks import mark
 from schemas.vocabulary import ApprovalKind, Face, OnDependencyFailure, Priority, TaskState
 
 DEEPEST = 3
@@ -124,6 +126,11 @@ async def submit_for(tx: Tx, command: SubmitTask, before: Row) -> Task:
     return Task.of((await _birth(tx, command, followed))[0])
 
 
+async def submit_within(tx: Tx, command: SubmitTask, submitter_id: UUID) -> Task:
+    """As `submit`, for a workflow that makes the task by itself, in the name of whoever made the workflow."""
+    return Task.of((await _birth(tx, command, {"submitter_id": submitter_id, "face": "workflow"}))[0])
+
+
 @in_step
 async def submit_view(tx: Tx, command: SubmitTask) -> TaskView:
     """As `submit`, with the first message as the task's history."""
@@ -137,8 +144,11 @@ async def _birth(
     depth = await _depth_below(tx, command) if command.parent_id else 0
     if command.policy.output_schema is not None:
         policies.checked(command.policy.output_schema, "output_schema")
+    held, own = False, followed is not None and followed["face"] == Face.WORKFLOW
+    if command.workflow_id is not None:
+        held = await admit(tx, command.workflow_id, command.stage_name, command.role, own)
     waiting, cancelled = await _count_dependencies(tx, command)
-    columns = await _columns(tx, command, depth, waiting, cancelled)
+    columns = await _columns(tx, command, depth, waiting, cancelled, held)
     if followed is not None:
         columns |= followed
     row = _Newborn(columns)
@@ -166,6 +176,8 @@ async def _birth(
             "previous_task_id": row.previous_task_id and str(row.previous_task_id),
         },
     )
+    if row.workflow_id is not None and not own:
+        mark(tx, row)
     if row.state == TaskState.READY:
         tx.wake(routing.topic(row.route_id))
     elif row.state == TaskState.AWAITING_APPROVAL:
@@ -192,7 +204,7 @@ class _Newborn(Row):
 
 
 async def _columns(
-    tx: Tx, command: SubmitTask, depth: int, waiting: set[UUID], cancelled: bool
+    tx: Tx, command: SubmitTask, depth: int, waiting: set[UUID], cancelled: bool, held: bool
 ) -> dict[str, Any]:
     caller, task_id = tx.caller, tx.new_id()
     tags = _required_tags(command)
@@ -206,7 +218,7 @@ async def _columns(
         chosen = await route_id(tx, wanted.for_agent(command.preferred_agent_id))
         until = tx.now + timedelta(seconds=command.preferred_seconds)
     ready_at = max(command.ready_at or tx.now, tx.now)
-    state = _first_state(tx, command, ready_at, waiting)
+    state = TaskState.PENDING if held else _first_state(tx, command, ready_at, waiting)
     if cancelled:
         raise Invalid(
             "a dependency failed already, and on_dependency_failure is cancel",
@@ -239,6 +251,7 @@ async def _columns(
         "general_route_id": general,
         "waiting": len(waiting),
         "dependants": 0,
+        "on_hold": held,
         "ready_at": ready_at,
         "approval_open": command.policy.requires_approval,
         "has_approvals": state is TaskState.AWAITING_APPROVAL,

@@ -14,12 +14,16 @@ from hub.api import (
     exposures,
     legacy_a2a,
     mcp_grants,
+    playbooks,
     remote_agents,
     remote_mcp_servers,
     review,
+    roles,
     signing_keys,
     tasks,
+    tools,
     turns,
+    workspaces,
 )
 from hub.api.routing import Route, routes_of
 
@@ -39,6 +43,10 @@ ROUTES: Final[Sequence[Route]] = tuple(
         exposures,
         mcp_grants,
         signing_keys,
+        workspaces,
+        playbooks,
+        roles,
+        tools,
         events,
         auth,
         legacy_a2a,

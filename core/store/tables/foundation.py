@@ -143,7 +143,11 @@ class TaskRow(SQLModel, table=True):
         sa.CheckConstraint(f"state NOT IN ({_FINAL}) OR lease_id IS NULL", name="task_final_has_no_lease"),
         sa.CheckConstraint("waiting >= 0", name="task_waiting_counts"),
         sa.Index("task_ready", "route_id", "rank", "id", **where(_READY)),
-        sa.Index("task_delayed", "ready_at", **where(f"state = {int(TaskState.PENDING)} AND waiting = 0")),
+        sa.Index(
+            "task_delayed",
+            "ready_at",
+            **where(f"state = {int(TaskState.PENDING)} AND waiting = 0 AND NOT on_hold"),
+        ),
         sa.Index("task_preferred", "preferred_until", **where(f"{_READY} AND preferred_until IS NOT NULL")),
         sa.Index("task_timeout", "timeout_at", **where("timeout_at IS NOT NULL")),
         sa.Index("task_cancel_due", "cancel_due_at", **where("cancel_due_at IS NOT NULL")),
@@ -191,6 +195,8 @@ class TaskRow(SQLModel, table=True):
     general_route_id: int
     waiting: int = 0
     dependants: int = 0
+    on_hold: bool = False
+    """Its workflow is paused: it stays pending, whatever else it waits for."""
     ready_at: datetime = Field(sa_type=Instant)
     approval_open: bool = False
     has_approvals: bool = False

@@ -10,10 +10,13 @@ import pytest
 from core import agents
 from core.caller import Caller
 from core.errors import AgentBusy, Forbidden, NotFound
+from core.platform import Platform
 from core.tasks import claim
 from core.tasks.task import Claims
 from schemas.vocabulary import AgentStatus, ExecutionMode, Priority, Scope, TaskState
 from tests.core.tasks.stage import SECONDS, Stage
+from tests.core.workflows.theatre import Theatre
+from tests.fakes import FakeClock
 
 
 async def waiting(stage: Stage, agent: Caller, wait: float = SECONDS) -> Claims:
@@ -99,8 +102,9 @@ async def test_orchestration_goes_to_orchestrators_alone(stage: Stage) -> None:
     assert (await stage.claim(await stage.agent(execution_mode=ExecutionMode.HYBRID))).items
 
 
-async def test_work_of_one_workflow_can_be_asked_for(stage: Stage) -> None:
-    agent, flow = await stage.agent(max_concurrent=3), uuid4()
+async def test_work_of_one_workflow_can_be_asked_for(platform: Platform, clock: FakeClock) -> None:
+    stage = Theatre(platform, clock)
+    agent, flow = await stage.agent(max_concurrent=3), (await stage.workflow({})).id
     await stage.submit("elsewhere")
     inside = await stage.submit("inside", workflow_id=flow)
     assert (await stage.take(agent, workflow_id=flow)).task.id == inside.id

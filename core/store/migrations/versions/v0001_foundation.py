@@ -444,6 +444,7 @@ def upgrade() -> None:
         sa.Column("general_route_id", sa.Integer(), nullable=False),
         sa.Column("waiting", sa.Integer(), nullable=False),
         sa.Column("dependants", sa.Integer(), nullable=False),
+        sa.Column("on_hold", sa.Boolean(), nullable=False),
         sa.Column("ready_at", Instant(), nullable=False),
         sa.Column("approval_open", sa.Boolean(), nullable=False),
         sa.Column("has_approvals", sa.Boolean(), nullable=False),
@@ -509,8 +510,8 @@ def upgrade() -> None:
         "task",
         ["ready_at"],
         unique=False,
-        postgresql_where=sa.text("state = 0 AND waiting = 0"),
-        sqlite_where=sa.text("state = 0 AND waiting = 0"),
+        postgresql_where=sa.text("state = 0 AND waiting = 0 AND NOT on_hold"),
+        sqlite_where=sa.text("state = 0 AND waiting = 0 AND NOT on_hold"),
     )
     op.create_index(
         "task_leased_by",
@@ -832,8 +833,8 @@ def downgrade() -> None:
     op.drop_index(
         "task_delayed",
         table_name="task",
-        postgresql_where=sa.text("state = 0 AND waiting = 0"),
-        sqlite_where=sa.text("state = 0 AND waiting = 0"),
+        postgresql_where=sa.text("state = 0 AND waiting = 0 AND NOT on_hold"),
+        sqlite_where=sa.text("state = 0 AND waiting = 0 AND NOT on_hold"),
     )
     op.drop_index("task_context", table_name="task")
     op.drop_index(

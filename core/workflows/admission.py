@@ -1,0 +1,71 @@
+"""Whether a task may join a workflow, and whether it has to wait because the workflow is paused."""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from core import access
+from core.errors import Conflict, Invalid
+from core.store.statement import Statement
+from core.store.tables import workflows as w
+from core.store.tx import Tx
+from core.workflows.records import P_WORKFLOW, definition_of
+from core.workflows.standing import OVER
+from schemas.vocabulary import WorkflowState
+
+_STANDS = Statement(
+    sa.select(w.workflow.c.state, w.workflow.c.paused_at)
+    .where(w.workflow.c.id == P_WORKFLOW, access.within_tenant(w.workflow))
+    .with_for_update(read=True)
+)
+
+
+async def admit(tx: Tx, workflow_id: UUID, stage_name: str | None, role: str | None, own: bool) -> bool:
+    """Whether a new task of the workflow has to wait. `own`: the hub makes it from the playbook.
+
+    Raises:
+        Invalid: no such workflow, no such stage, or a role that the stage does not involve.
+        Conflict: the workflow is over.
+    """
+    row = await tx.one(_STANDS, p_workflow_id=workflow_id)
+    if row is None:
+        raise Invalid("workflow_id names no workflow", details={"field": "workflow_id"})
+    if WorkflowState(row.state) in OVER:
+        raise Conflict(
+            f"the workflow is {row.state}", details={"reason_code": "workflow_over", "state": row.state}
+        )
+    if not own:
+        await _check_place(tx, workflow_id, stage_name, role)
+    return row.paused_at is not None
+
+
+async def is_held(tx: Tx, workflow_id: UUID) -> bool:
+    """Whether a task of the workflow must not become ready now. A pause waits until this is committed."""
+    row = await tx.one(_STANDS, p_workflow_id=workflow_id)
+    return row is not None and row.paused_at is not None
+
+
+async def _check_place(tx: Tx, workflow_id: UUID, stage_name: str | None, role: str | None) -> None:
+    if stage_name is None and role is None:
+        return
+    definition = await definition_of(tx, workflow_id)
+    stages = {stage.name: stage for stage in definition.stages}
+    if role is not None and definition.roles and role not in definition.roles:
+        raise _wrong(
+            "role_not_defined_in_playbook", "role", f"the playbook has no role {role!r}", definition.roles
+        )
+    if stage_name is None:
+        return
+    if stage_name not in stages:
+        raise _wrong("unknown_stage_name", "stage_name", f"there is no stage {stage_name!r}", list(stages))
+    involves = stages[stage_name].involves
+    if role is not None and involves and role not in involves:
+        raise _wrong("role_not_allowed_on_stage", "role", f"the stage does not involve {role!r}", involves)
+
+
+def _wrong(reason: str, field: str, message: str, possible: list[str]) -> Invalid:
+    return Invalid(
+        message,
+        details={"reason_code": reason, "field": field},
+        hint=f"orchestrator_guided_recovery: one of {', '.join(possible)}",
+    )
