@@ -237,11 +237,15 @@ def workspace(value: Workspace) -> v1.Workspace:
 
 
 def _spec(value: Spec) -> v1.Spec:
-    said = {name: value.spec[name] for name in ("resources", "documents", "tools", "config", "instructions")}
-    return {  # type: ignore[typeddict-item]  # the five are there by construction
+    said = value.spec
+    return {
         "workspace_id": value.workspace_id,
         "version": value.version,
-        **said,
+        "resources": said["resources"],
+        "documents": said["documents"],
+        "tools": said["tools"],
+        "config": said["config"],
+        "instructions": said["instructions"],
         "created_at": stamp(value.created_at),
     }
 
