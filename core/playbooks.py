@@ -16,7 +16,8 @@ from core.store.statement import Row, Statement
 from core.store.tables import workflows as w
 from core.store.tx import Tx
 from core.store.types import Id
-from schemas.playbook import Definition, InvalidDefinition, Problem, read_definition
+from schemas.playbook import Definition
+from schemas.playbook_reading import InvalidDefinition, Problem, read_definition
 from schemas.vocabulary import Lifecycle
 
 MOST: Final = 500

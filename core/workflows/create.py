@@ -19,7 +19,8 @@ from core.workflows.advance import carry_on
 from core.workflows.records import COLUMNS, P_WORKFLOW, Workflow, stage_rows, tell, workflow_row
 from core.workflows.standing import OVER
 from core.workspaces import workspace_row
-from schemas.playbook import Definition, read_definition
+from schemas.playbook import Definition
+from schemas.playbook_reading import read_definition
 from schemas.vocabulary import GateStatus, OnTaskFailure, StageStatus, TaskState, WorkflowState
 
 

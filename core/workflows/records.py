@@ -15,7 +15,8 @@ from core.store.statement import Row, Statement
 from core.store.tables import workflows as w
 from core.store.tx import Tx
 from core.store.types import Id
-from schemas.playbook import Definition, Stage, read_definition
+from schemas.playbook import Definition, Stage
+from schemas.playbook_reading import read_definition
 from schemas.vocabulary import (
     GateStatus,
     Lifecycle,

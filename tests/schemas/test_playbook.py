@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import schemas.playbook
-from schemas.playbook import InvalidDefinition, json_schema, read_definition
+from schemas.playbook import json_schema
+from schemas.playbook_reading import InvalidDefinition, read_definition
 from schemas.templates import BadTemplate, Unfilled, fill, references
 
 PUBLISHED = Path(schemas.playbook.__file__).with_suffix(".schema.json")
