@@ -39,7 +39,12 @@ _HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDoma
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _ALLOWED_HEADERS: Final = (
     b"authorization, content-type, idempotency-key, x-request-id, x-csrf-token, last-event-id, "
-    b"a2a-version, a2a-extensions, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name"
+    b"a2a-version, a2a-extensions, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, "
+    b"acp-connection-id, acp-session-id"
+)
+_EXPOSED: Final = (
+    b"access-control-expose-headers",
+    b"x-request-id, acp-connection-id, mcp-session-id, mcp-protocol-version, a2a-version, a2a-extensions",
 )
 _STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
@@ -146,7 +151,7 @@ class Edge:
         if b"origin" in headers:
             origin = self._admission.check_origin(scope, headers)
             if origin is not None:
-                added += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"origin")]
+                added += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"origin"), _EXPOSED]
                 if method == "OPTIONS" and b"access-control-request-method" in headers:
                     await _answer_preflight(send)
                     return
