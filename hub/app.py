@@ -32,6 +32,7 @@ from core.jobs.delivery import Courier, Pace
 from core.jobs.fanout import Fanout
 from core.jobs.runner import Clockwork
 from core.keyring import Keyring
+from core.mcp.upkeep import Upkeep
 from core.platform import Platform
 from core.ports import Files
 from core.push_targets import PUSH
@@ -127,6 +128,7 @@ def build(
     streams = Places("streams", STREAMS, ALL_STREAMS)
     cards = CardReader(outbound)
     servers = ServerReader(outbound, client_info(version()))
+    registry = Upkeep(platform, servers)
     shared = Shared(
         platform,
         waits,
@@ -181,7 +183,7 @@ def build(
             prepare = Prepare(keyring, settings.admin_api_key)
             on_prepared(await platform.write(SYSTEM(DEFAULT_TENANT), bootstrap.prepare, prepare))
             stack.push_async_callback(outbound.close)
-            for job in (clockwork, fanout, courier, delegator):
+            for job in (clockwork, fanout, courier, delegator, registry):
                 await job.start()
                 stack.push_async_callback(job.stop)
             stack.push_async_callback(authenticator.close)

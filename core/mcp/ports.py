@@ -1,6 +1,6 @@
 """What the registry needs from outside: somebody who looks at a server. `adapters/mcp/upstream` does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -81,6 +81,15 @@ class Servers(Protocol):
 
         Raises:
             ServerRefused: why there is none.
+        """
+
+    async def watch(
+        self, wanted: ServerWanted, capabilities: Mapping[str, Any], changed: Callable[[], None]
+    ) -> None:
+        """Listen to a server, and say so each time what it offers has changed, until its stream ends.
+
+        Raises:
+            ServerRefused: it cannot be listened to any more.
         """
 
 

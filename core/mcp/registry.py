@@ -78,6 +78,10 @@ _WRITTEN = (
     "server_info", "warnings", "verify_at", "health", "health_error", "health_at", "challenge", "failures",
     "retry_at",
 )  # fmt: skip
+_PASSING = frozenset(
+    {"verified_at", "verify_at", "health", "health_error", "health_at", "challenge", "failures", "retry_at"}
+)
+"""What says how a server is doing, and nothing about what is called."""
 _PLAIN = ("name", "description", "endpoint_url", "call_timeout_seconds", "document_url", "is_archived")
 _UPDATE = Statement(
     sa.update(mcp_server)
@@ -85,7 +89,7 @@ _UPDATE = Statement(
     .values(
         {
             **{name: sa.bindparam(f"p_{name}", type_=_s[name].type) for name in _WRITTEN},
-            "revision": _s.revision + 1,
+            "revision": _s.revision + sa.bindparam("p_step", type_=sa.Integer()),
             "updated_at": P_NOW,
         }
     )
@@ -195,9 +199,9 @@ async def change(tx: Tx, command: Change) -> McpServer:
     if wanted.document is not None:
         await tx.run(_DOCUMENT, p_server_id=row.id, p_document=dict(wanted.document))
     if command.looked.value is not None:
-        await _take(tx, row, _accepted(command.looked.value), columns)
+        await _take(tx, row, _accepted(command.looked.value), columns, revises=True)
     else:
-        await _write(tx, row, columns)
+        await _write(tx, row, columns, revises=True)
     return await _told(tx, row.id, "mcp_server.changed")
 
 
@@ -290,7 +294,13 @@ def _unverified(tx: Tx) -> dict[str, Any]:
 
 
 async def _take(
-    tx: Tx, row: Row, found: ServerFound, columns: dict[str, Any], *, first: bool = False
+    tx: Tx,
+    row: Row,
+    found: ServerFound,
+    columns: dict[str, Any],
+    *,
+    first: bool = False,
+    revises: bool = False,
 ) -> None:
     """Write what a good look has shown, beside other changes."""
     first = first or row.verified_at is None
@@ -321,9 +331,10 @@ async def _take(
             "verify_at": None if not seconds or archived else tx.now + timedelta(seconds=seconds),
             **health.after(row, Observed(row.id, Health.OK), tx.now),
         },
+        revises=revises or any(moved.values()),
     )
     quarantined = moved["quarantined"]
-    if not first and any(moved.values()):
+    if not first and any(names for state, names in moved.items() if state != "said"):
         data = {"server_id": str(row.id), "slug": row.slug, "name": row.name}
         data |= {state: names[:100] for state, names in moved.items() if names}
         kind = "mcp_server.quarantined" if quarantined else "mcp_server.offers_changed"
@@ -342,9 +353,11 @@ def _next(tx: Tx, row: Row) -> Any:
     return tx.now + timedelta(seconds=row.reverify_seconds)
 
 
-async def _write(tx: Tx, row: Row, columns: Mapping[str, Any]) -> None:
+async def _write(tx: Tx, row: Row, columns: Mapping[str, Any], *, revises: bool = False) -> None:
+    """Write columns. The revision grows only if something counts that is different."""
     params = {f"p_{name}": columns.get(name, getattr(row, name)) for name in _WRITTEN}
-    await tx.run(_UPDATE, p_server_id=row.id, p_now=tx.now, **params)
+    revises = revises or any(columns[name] != getattr(row, name) for name in columns if name not in _PASSING)
+    await tx.run(_UPDATE, p_server_id=row.id, p_now=tx.now, p_step=int(revises), **params)
     if "health" in columns and columns["health"] != row.health:
         health.said(tx, row, Health(columns["health"]), columns.get("health_error"))
 

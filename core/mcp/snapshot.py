@@ -102,9 +102,12 @@ _REVISED = Statement(
 async def take_over(
     tx: Tx, server_id: UUID, found: Sequence[FoundItem], pinning: Pinning, *, first: bool
 ) -> Mapping[str, list[str]]:
-    """Put what was found beside what is approved. Tells what became `quarantined`, `gone` and `active`."""
+    """Put what was found beside what is approved.
+
+    Tells what became `active`, `quarantined` and `gone`, and under `said` what only says something else.
+    """
     known = {(one.kind, one.name): one for one in await items_of(tx, ItemsOf(server_id, states=EVERY))}
-    moved: dict[str, list[str]] = {state.value: [] for state in ItemState}
+    moved: dict[str, list[str]] = {**{state.value: [] for state in ItemState}, "said": []}
     for position, item in enumerate(found):
         before = known.pop((item.kind, item.name), None)
         columns = _columns(tx, item, before, pinning, first=first) | {"position": position}
@@ -122,6 +125,8 @@ async def take_over(
             tx.add(_UPDATE, p_item_id=before.id, **{f"p_{name}": columns[name] for name in _WRITTEN})
         if before is None or before.state.value != columns["state"]:
             moved[columns["state"]].append(f"{item.kind} {item.name}")
+        elif columns["definition"] != before.definition:
+            moved["said"].append(f"{item.kind} {item.name}")
     for lost in known.values():
         if lost.state is not ItemState.GONE:
             moved[ItemState.GONE.value].append(f"{lost.kind} {lost.name}")

@@ -4,19 +4,20 @@ An error is never an empty list. Either all that a server lists is found, or the
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from adapters import jsonrpc
 from adapters.mcp.upstream.client import Upstream
 from adapters.mcp.upstream.failures import BadAnswer, NeedsAuth, TimedOut, Unreachable, UpstreamError
 from adapters.mcp.upstream.headers import wrong_annotation
-from adapters.mcp.upstream.interface import Client, RpcError, Session, Target
+from adapters.mcp.upstream.interface import Client, Message, RpcError, Session, Target
 from adapters.mcp.upstream.target import NO_CREDENTIALS, Credentials, filled, target_of
 from adapters.outbound import Outbound
 from core.egress import BadTarget, Blocked
 from core.mcp.definitions import FoundItem
 from core.mcp.ports import Fault, ServerFound, ServerRefused, ServerWanted
+from core.mcp.upkeep import tells
 from core.mcp.words import AuthMode, Era, ItemKind
 from schemas.strict_json import InvalidJson, dump_json, parse_json
 
@@ -57,13 +58,10 @@ class ServerReader:
         Raises:
             ServerRefused: why there is nothing.
         """
-        self._check(wanted)
-        credential = None
-        if wanted.auth_mode is AuthMode.OAUTH:
-            credential = self._credentials(wanted.tenant_id, wanted.server_id)
+        target = self._target(wanted)
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                return await self._look(target_of(wanted, credential))
+                return await self._look(target)
         except NeedsAuth as error:
             raise ServerRefused(error.message, Fault.NEEDS_AUTH, challenge=error.challenge) from error
         except (Unreachable, TimedOut) as error:
@@ -73,6 +71,36 @@ class ServerReader:
         except TimeoutError:
             reason = f"it did not list everything within {LOOK_SECONDS:g} s"
             raise ServerRefused(reason, Fault.UNREACHABLE) from None
+
+    async def watch(
+        self, wanted: ServerWanted, capabilities: Mapping[str, Any], changed: Callable[[], None]
+    ) -> None:
+        """Listen to a server's lists until its stream ends.
+
+        Raises:
+            ServerRefused: the stream broke, or there was no session.
+        """
+        listens = {f"{name}ListChanged": True for name in tells(capabilities)}
+
+        async def heard(message: Message) -> None:
+            if message.id is None and message.method.endswith("/list_changed"):
+                changed()
+
+        try:
+            session = await self._upstream.open(self._target(wanted), self._client)
+            try:
+                await session.listen(heard, listens)
+            finally:
+                await session.close()
+        except UpstreamError as error:
+            raise ServerRefused(error.message, Fault.UNREACHABLE) from error
+
+    def _target(self, wanted: ServerWanted) -> Target:
+        self._check(wanted)
+        credential = None
+        if wanted.auth_mode is AuthMode.OAUTH:
+            credential = self._credentials(wanted.tenant_id, wanted.server_id)
+        return target_of(wanted, credential)
 
     def _check(self, wanted: ServerWanted) -> None:
         if "?" in wanted.endpoint_url or "#" in wanted.endpoint_url:

@@ -7,12 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from mcp.server.mcpserver import Context
 
 from adapters.mcp.upstream import BadAnswer, Client, Message, RpcError, Session, Target, TimedOut, Upstream
 from adapters.outbound import Outbound
 from core.egress import Allowed
 from core.mcp.words import Era, TransportPreference, VerifiedTransport
-from tests.adapters.mcp.sdk_server import WAYS, sdk_server
+from tests.adapters.mcp.sdk_server import WAYS, everything, sdk_server
 
 US = Client({"name": "tests", "version": "1"}, {"elicitation": {"form": {}}})
 
@@ -120,3 +121,32 @@ async def test_a_preference_is_kept(upstream: Upstream) -> None:
         wanted = Target(uuid4(), url, TransportPreference.STREAMABLE_HTTP, seconds=20)
         with pytest.raises(BadAnswer):
             await upstream.open(wanted, US)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_changed_list_is_heard_of(upstream: Upstream, way: str) -> None:
+    heard = asyncio.Event()
+
+    async def hear(message: Message) -> None:
+        if message.method == "notifications/tools/list_changed":
+            heard.set()
+
+    server = everything()
+
+    @server.tool()
+    async def change(ctx: Context[Any, Any]) -> str:
+        """Tells that the tools have changed."""
+        if way == "dual":
+            await ctx.notify_tools_changed()
+        else:
+            await ctx.session.send_tool_list_changed()
+        return "told"
+
+    async with sdk_server(way, server) as url, opened(upstream, url) as session:
+        listening = asyncio.ensure_future(session.listen(hear, {"toolsListChanged": True}))
+        async with asyncio.timeout(20):
+            while not heard.is_set():
+                await called(session, "change")
+                await asyncio.sleep(0.01)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)

@@ -1,5 +1,6 @@
 """MCP servers over REST: registered, verified, drifting, failing, and never forgotten for a failure."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -366,3 +367,15 @@ async def test_only_operators_of_the_tenant_see_servers(hub: Hub, server: Script
         body: Any = {} if method == "POST" else None
         missing = await hub.send(method, f"/api/v1{PATH}/{UNLIKELY}{path}", json=body)
         assert missing.status == 404
+
+
+async def test_a_server_that_tells_of_a_change_is_verified_by_itself(
+    hub: Hub, server: ScriptedServer
+) -> None:
+    made = await registered(hub, server)
+    async with asyncio.timeout(20):
+        await server.listened.wait()
+        server.tools = [tool("one", title="Another"), tool("two")]
+        server.say("notifications/tools/list_changed")
+        while (await hub.get(f"{PATH}/{made['id']}/drift")).data["quarantined_count"] != 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
