@@ -66,6 +66,20 @@ def test_programs_outside_the_hub_import_nothing_of_the_rest_of_it() -> None:
             assert not strangers, path
 
 
+def test_of_adapters_programs_outside_may_use_only_the_peer_that_knows_no_protocol_and_no_hub() -> None:
+    contract = PYPROJECT["tool"]["importlinter"]["contracts"][5]
+    there = {p.stem for p in (ROOT / "adapters").iterdir() if p.suffix == ".py" or p.is_dir()}
+    allowed = {"jsonrpc", "jsonrpc_peer"}
+    assert {"core", "starlette", "sqlalchemy"} <= set(contract["forbidden_modules"])
+    forbidden = {name.removeprefix("adapters.") for name in contract["forbidden_modules"]}
+    assert there - forbidden - {"__init__", "__pycache__"} == allowed
+    for name in allowed:
+        ours = {found for found in _imports(ROOT / "adapters" / f"{name}.py") if found.startswith(ROOMS)}
+        assert all(
+            found.startswith(("adapters.jsonrpc", "schemas.strict_json")) for found in ours - {"adapters"}
+        )
+
+
 def test_nobody_else_owns_the_names_of_our_rooms() -> None:
     owners = packages_distributions()
     for room in ROOMS:

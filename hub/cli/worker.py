@@ -1,10 +1,10 @@
-"""`crossdock worker`: a command of yours does the hub's tasks."""
+"""`crossdock worker`: a command of yours, or an ACP agent, does the hub's tasks."""
 
 import asyncio
 import signal
 import socket
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import uvloop
@@ -12,11 +12,15 @@ import uvloop
 from hub.cli.failure import ExitCode, Failure, Hint
 from hub.cli.frame import ExampleHelp, database_option, load_settings, output_options
 from hub.cli.output import Output
+from hub.cli.worker_acp import TAG, AcpOptions, acp_options, agent, identity_of
 from hub.settings import Settings
 
 if TYPE_CHECKING:
-    from hub.worker import WorkerConfig
+    from hub.worker import Program, WorkerConfig
+    from hub.worker.acp import AcpAgent
 
+ACP_CONCURRENCY = 8
+"""A session that waits for its owner's leave must not keep others waiting."""
 OWN_KEY_LASTS = timedelta(minutes=10)
 """It only registers the agent, which then works under a key of its own."""
 
@@ -26,23 +30,30 @@ OWN_KEY_LASTS = timedelta(minutes=10)
     examples=(
         "crossdock worker --exec 'jq -r .input.text|ascii_upcase'\n"
         "crossdock worker --exec './review.py --fast' --name reviewer --tag role:reviewer --concurrency 4\n"
-        "crossdock worker --exec 'python answer.py' --env OPENAI_API_KEY"
+        "crossdock worker --exec 'python answer.py' --env OPENAI_API_KEY\n"
+        "crossdock worker --acp 'opencode acp' --workspace ~/project --allow read --allow 'execute:git diff*'"
     ),
 )
 @click.option(
     "--exec",
     "command",
     metavar="CMD",
-    required=True,
     help="The command, run for each task; no shell reads it.",
 )
+@click.option(
+    "--acp",
+    "acp",
+    metavar="CMD",
+    help="An agent that speaks ACP on stdin and stdout, run for each session.",
+)
+@acp_options
 @click.option("--name", help="How the agent is called. Default: this machine's name.")
 @click.option(
     "--tag", "tags", multiple=True, metavar="TAG", help="What it offers; tasks ask for it. Repeatable."
 )
 @click.option("--tool", "tools", multiple=True, metavar="TOOL", help="A tool it has. Repeatable.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 1000), default=1, help="So many tasks at once. Default: 1."
+    "--concurrency", type=click.IntRange(1, 1000), help="So many tasks at once. Default: 1, of sessions 8."
 )
 @click.option(
     "--lease",
@@ -54,59 +65,75 @@ OWN_KEY_LASTS = timedelta(minutes=10)
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable to CMD. Repeatable."
 )
-@click.option("--agent", metavar="ID", help="Be this agent, with its own key, instead of a new one.")
+@click.option(
+    "--agent", "agent_id", metavar="ID", help="Be this agent, with its own key, instead of a new one."
+)
 @click.option("--url", metavar="URL", help="The hub, instead of CROSSDOCK_URL.")
 @database_option
 @output_options
 def worker(
     out: Output,
-    command: str,
+    command: str | None,
+    acp: str | None,
+    acp_options: AcpOptions,
     name: str | None,
     tags: tuple[str, ...],
     tools: tuple[str, ...],
-    concurrency: int,
+    concurrency: int | None,
     lease_seconds: int,
     variables: tuple[str, ...],
-    agent: str | None,
+    agent_id: str | None,
     url: str | None,
     db: str | None,
 ) -> int:
-    """Do the hub's tasks with CMD.
+    """Do the hub's tasks with CMD, or editors' sessions with an ACP agent.
 
-    It gets the task as JSON on stdin. Its lines become messages, the files it leaves become artifacts, what
-    it prints is the output, and its exit code says whether the task is completed or failed. When the task is
-    cancelled it gets TERM, and KILL after ten seconds. The first Ctrl-C lets what runs finish; the second
-    stops it. This is no sandbox: CMD can do what you can, but does not see the hub's key.
+    With --exec it gets the task as JSON on stdin. Its lines become messages, the files it leaves become
+    artifacts, what it prints is the output, and its exit code says whether the task is completed or failed.
+    When the task is cancelled it gets TERM, and KILL after ten seconds. The first Ctrl-C lets what runs
+    finish; the second stops it. This is no sandbox: CMD can do what you can, but does not see the hub's key.
+
+    With --acp the agent works in the workspace, and what it wants leave for is asked of the session's owner,
+    however long the answer takes. A RULE is KIND or KIND:GLOB, such as read or 'execute:git diff*'; the
+    strictest that fits counts. It offers the tag acp, which sessions ask for.
 
     Without CROSSDOCK_API_KEY, beside the hub's own database, it lets itself in.
     """
-    from hub.worker import BadCommand, Program, Story, WorkerConfig, passed_on, words
+    from hub.worker import DEFAULT_TIMEOUT_MINUTES, BadCommand, Program, Story, WorkerConfig, passed_on, words
 
+    if (command is None) == (acp is None):
+        raise click.UsageError("say either --exec CMD or --acp CMD")
+    if acp is None and acp_options.given:
+        raise click.UsageError("this option is for --acp")
     try:
-        argv = words(command)
+        argv = words(command or acp or "")
     except BadCommand as bad:
-        raise click.UsageError(f"--exec: {bad}") from None
+        raise click.UsageError(f"{'--acp' if acp else '--exec'}: {bad}") from None
+    program = (
+        Program(argv, environ=passed_on(variables)) if acp is None else agent(argv, variables, acp_options)
+    )
     settings = load_settings(out, url=url, database_url=db)
     hub_url = settings.url or settings.address()
     name = name or socket.gethostname()
     key = settings.api_key or asyncio.run(_own_key(out, settings, name))
-    program = Program(argv, environ=passed_on(variables))
     config = WorkerConfig(
         url=hub_url,
         api_key=key,
         handler=program,
         name=name,
-        tags=tags,
+        tags=tags if acp is None else sorted({TAG, *tags}),
         tools=tools,
-        concurrency=concurrency,
+        concurrency=concurrency or (1 if acp is None else ACP_CONCURRENCY),
         lease_seconds=lease_seconds,
-        agent_id=agent,
+        timeout_minutes=DEFAULT_TIMEOUT_MINUTES if acp is None else None,
+        agent_id=agent_id,
+        identity=None if acp is None else identity_of(hub_url, name, tags, argv),
         listener=Story(as_json=out.as_json, quiet=out.quiet),
     )
-    return uvloop.run(_until_told(out, config, program.kill))
+    return uvloop.run(_until_told(out, config, program))
 
 
-async def _until_told(out: Output, config: "WorkerConfig", kill: Any) -> int:
+async def _until_told(out: Output, config: "WorkerConfig", program: "Program | AcpAgent") -> int:
     from hub.worker import run_worker
 
     loop, drain = asyncio.get_running_loop(), asyncio.Event()
@@ -119,7 +146,7 @@ async def _until_told(out: Output, config: "WorkerConfig", kill: Any) -> int:
         if told == 1:
             drain.set()
         else:
-            kill()
+            program.kill()
             working.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -129,6 +156,8 @@ async def _until_told(out: Output, config: "WorkerConfig", kill: Any) -> int:
     except asyncio.CancelledError:
         out.say("stopped at once; what ran is given to somebody else when its lease ends")
         return ExitCode.INTERRUPTED
+    finally:
+        await program.close()
     return ExitCode.DONE
 
 

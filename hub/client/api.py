@@ -11,6 +11,7 @@ from hub.client.events import Events
 from hub.client.keys import Keys
 from hub.client.tasks import Tasks
 from hub.client.transport import Transport
+from hub.client.turns import Turns
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -26,6 +27,7 @@ class Crossdock:
     tasks: Tasks
     agents: Agents
     approvals: Approvals
+    turns: Turns
     keys: Keys
     events: Events
 
@@ -58,6 +60,7 @@ class Crossdock:
         self.tasks = Tasks(transport, self.events)
         self.agents = Agents(transport)
         self.approvals = Approvals(transport)
+        self.turns = Turns(transport)
         self.keys = Keys(transport)
         return self
 

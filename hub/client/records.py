@@ -5,7 +5,7 @@ has all of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
@@ -80,6 +80,36 @@ class Lease:
             expires_at=_instant(raw.get("lease_expires_at")),
             cancel_requested=bool(raw.get("cancel_requested")),
             raw=raw,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """What the executor of a turn is told of its session."""
+
+    session_id: str
+    cwd: str
+    additional_directories: Sequence[str]
+    autonomy: str
+    config: Mapping[str, Any]
+    mcp_servers: Sequence[Mapping[str, Any]] = field(repr=False)
+    agent_session_id: str | None
+    forked_from: str | None
+    turn: int
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Self:
+        """Read the answer of the session route."""
+        return cls(
+            session_id=str(raw["session_id"]),
+            cwd=str(raw.get("cwd") or ""),
+            additional_directories=tuple(raw.get("additional_directories") or ()),
+            autonomy=str(raw.get("autonomy") or "ask"),
+            config=raw.get("config") or {},
+            mcp_servers=tuple(raw.get("mcp_servers") or ()),
+            agent_session_id=raw.get("agent_session_id"),
+            forked_from=raw.get("forked_from"),
+            turn=int(raw.get("turn") or 0),
         )
 
 

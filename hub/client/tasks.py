@@ -123,9 +123,9 @@ class Tasks:
             raise WaitTimeout(f"task {task_id} is not final after {timeout:g} s; it goes on") from error
 
     async def messages(
-        self, task_id: str, *, after: str | None = None, limit: int | None = None
+        self, task_id: str, *, after: int | None = None, limit: int | None = None
     ) -> Page[Message]:
-        """The task's messages in order."""
+        """The task's messages in order, from the one behind number `after` on."""
         query = {"after": after, "limit": limit}
         reply = await self._transport.call("GET", f"/tasks/{task_id}/messages", query=query)
         return Page(items=[Message.of(raw) for raw in reply.data], meta=reply.meta)
@@ -174,14 +174,27 @@ class Tasks:
         return await self._claim(agent_id, wait_seconds, start, lease_seconds, idempotency_key, fields)
 
     async def lease(
-        self, task_id: str, lease_id: str, *, extend_seconds: int | None = None, wait_seconds: int = 0
+        self,
+        task_id: str,
+        lease_id: str,
+        *,
+        extend_seconds: int | None = None,
+        wait_seconds: int = 0,
+        known_state: str | None = None,
     ) -> Lease:
         """Renew the lease. With `wait_seconds` it answers late, or as soon as something happens.
+
+        With `known_state` it answers at once when the task is in another state already.
 
         Raises:
             Conflict: the lease is lost; `reason_code` says how. Drop the result.
         """
-        body = _body(lease_id=lease_id, extend_seconds=extend_seconds, wait_seconds=wait_seconds or None)
+        body = _body(
+            lease_id=lease_id,
+            extend_seconds=extend_seconds,
+            wait_seconds=wait_seconds or None,
+            known_state=known_state,
+        )
         reply = await self._transport.call(
             "POST", f"/tasks/{task_id}/lease", body, repeatable=True, wait_seconds=wait_seconds
         )

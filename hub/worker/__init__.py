@@ -1,7 +1,8 @@
 """Doing the hub's work from outside it.
 
-`Worker` runs any async function as an executor; `Program` is the function that runs a command for each
-task; `run_worker` puts them together, and `hub/cli/worker.py` puts it on the command line.
+`Worker` runs any async function as an executor; `Program` is the function that runs a command for each task,
+`hub.worker.acp` has the one that speaks with an agent; `run_worker` puts them together, `hub/cli/worker.py`
+puts it on the command line.
 """
 
 from hub.worker.argv import BadCommand, words
@@ -10,9 +11,10 @@ from hub.worker.program import Limits, Program, passed_on
 from hub.worker.reporter import Refused, Reporter, TaskFailed
 from hub.worker.run import WorkerConfig, run_worker
 from hub.worker.story import Story
-from hub.worker.worker import Handler, Worker
+from hub.worker.worker import DEFAULT_TIMEOUT_MINUTES, Handler, Worker
 
 __all__ = [
+    "DEFAULT_TIMEOUT_MINUTES",
     "BadCommand",
     "Handler",
     "Limits",

@@ -61,6 +61,9 @@ class Program:
         for process in self._processes:
             process.kill()
 
+    async def close(self) -> None:
+        """Nothing is left to end: each command ends with its task."""
+
     async def __call__(self, claim: Claim, reporter: Reporter) -> Any:
         """Run the command for one task. Cancelled, it stops the command and passes on its last words.
 

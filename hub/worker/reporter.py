@@ -1,14 +1,17 @@
 """What an executor says while it works, and the ways it can end other than well."""
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from hub.client import Artifact, Claim, Conflict, Crossdock, Message
+from hub.client import Approval, Artifact, Brief, Claim, Conflict, Crossdock, Message
 
 T = TypeVar("T")
 
+WAIT_SECONDS = 25
+"""Of one long poll for an answer."""
 CHUNK_BYTES = 4 * 1024 * 1024
 """A longer file travels in pieces, each well below what the hub takes in one JSON body."""
 
@@ -113,6 +116,69 @@ class Reporter:
             )
         assert artifact is not None, "there is always a piece"
         return artifact
+
+    async def brief(self) -> Brief:
+        """What the task's session is, where it is a turn of one.
+
+        Raises:
+            NotFound: it is none.
+        """
+        return await self._heard(self._hub.turns.brief(self.claim.id, self.claim.lease_id))
+
+    async def session(self, **said: Any) -> None:
+        """Report the executor's own session; see `hub.turns.report`."""
+        await self._heard(self._hub.turns.report(self.claim.id, lease_id=self.claim.lease_id, **said))
+
+    async def updates(self, updates: Sequence[Mapping[str, Any]], *, key: str) -> None:
+        """Pass on what an ACP agent said. Two calls with one `key` say it once."""
+        await self._heard(
+            self._hub.turns.updates(self.claim.id, updates, lease_id=self.claim.lease_id, idempotency_key=key)
+        )
+
+    async def permission(self, title: str, *, subject: Any, options: Sequence[Mapping[str, Any]]) -> Approval:
+        """Ask for leave, and wait for the decision however long it takes."""
+        key = uuid4().hex
+        asked = await self._heard(
+            self._hub.approvals.ask(
+                self.claim.id,
+                title,
+                lease_id=self.claim.lease_id,
+                kind="permission",
+                subject=subject,
+                options=options,
+                idempotency_key=key,
+            )
+        )
+        while asked.status == "pending":
+            asked = await self._heard(self._hub.approvals.get(asked.id, wait_seconds=WAIT_SECONDS))
+        return asked
+
+    async def question(self, parts: Sequence[Mapping[str, Any]], *, kind: str = "input") -> Message:
+        """Ask for input, and wait for the answer however long it takes. One question at a time."""
+        asked = await self._heard(
+            self._hub.tasks.request_input(
+                self.claim.id,
+                parts=parts,
+                lease_id=self.claim.lease_id,
+                kind=kind,
+                hold=True,
+                idempotency_key=uuid4().hex,
+            )
+        )
+        input_id, read = str(asked.raw["input_id"]), 0
+        while True:
+            lease = await self._heard(
+                self._hub.tasks.lease(
+                    self.claim.id, self.claim.lease_id, wait_seconds=WAIT_SECONDS, known_state=asked.state
+                )
+            )
+            while page := (await self._heard(self._hub.tasks.messages(self.claim.id, after=read))).items:
+                for message in page:
+                    read = int(message.raw["n"])
+                    if message.role == "user" and message.raw["metadata"].get("input_id") == input_id:
+                        return message
+            if lease.cancel_requested:
+                await asyncio.sleep(WAIT_SECONDS)  # whoever waits for this is about to be cancelled
 
     async def _heard(self, report: Awaitable[T]) -> T:
         try:

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
-from hub.client import Agent, Crossdock, Forbidden
+from hub.client import Agent, Crossdock, Forbidden, Unauthorized
+from hub.worker.identity import Identity
 from hub.worker.notes import Kind, Listener, Note, silence
-from hub.worker.worker import Handler, Worker
+from hub.worker.worker import DEFAULT_TIMEOUT_MINUTES, Handler, Worker
 
 USER_AGENT = "crossdock-worker"
 PATIENCE = float("inf")
@@ -30,7 +32,10 @@ class WorkerConfig:
     tools: Sequence[str] = ()
     concurrency: int = 1
     lease_seconds: int = 60
+    timeout_minutes: float | None = DEFAULT_TIMEOUT_MINUTES
     agent_id: str | None = None
+    identity: Path | None = None
+    """Where a registered agent is kept, for the next run to be the same one."""
     listener: Listener = silence
 
 
@@ -42,10 +47,13 @@ async def run_worker(config: WorkerConfig, *, drain: asyncio.Event | None = None
     Raises:
         Unauthorized, Forbidden, NotFound: the hub does not let this key or agent work.
     """
-    identity = await _identity(config, drain or asyncio.Event())
-    if identity is None:
-        return
-    agent_id, api_key = identity
+    with Identity(config.identity) as kept:
+        identity = await _identity(config, kept, drain or asyncio.Event())
+        if identity is not None:
+            await _work(config, *identity, drain)
+
+
+async def _work(config: WorkerConfig, agent_id: str, api_key: str, drain: asyncio.Event | None) -> None:
     async with _connect(config, api_key) as hub:
         worker = Worker(
             hub,
@@ -53,6 +61,7 @@ async def run_worker(config: WorkerConfig, *, drain: asyncio.Event | None = None
             agent_id=agent_id,
             concurrency=config.concurrency,
             lease_seconds=config.lease_seconds,
+            timeout_minutes=config.timeout_minutes,
             listener=config.listener,
         )
         _note(config, Kind.WAITING, f'worker "{config.name}" waiting at {config.url}', agent_id=agent_id)
@@ -65,12 +74,12 @@ async def run_worker(config: WorkerConfig, *, drain: asyncio.Event | None = None
     _note(config, Kind.STOPPED, "nothing left to do; bye", agent_id=agent_id)
 
 
-async def _identity(config: WorkerConfig, drain: asyncio.Event) -> tuple[str, str] | None:
+async def _identity(config: WorkerConfig, kept: Identity, drain: asyncio.Event) -> tuple[str, str] | None:
     """The agent to be and its key; None when told to stop before the hub answered."""
     if config.agent_id is not None:
         return config.agent_id, config.api_key
     async with _connect(config, config.api_key) as hub:
-        introducing = asyncio.create_task(_introduce(config, hub))
+        introducing = asyncio.create_task(_known_or_new(config, kept, hub))
         draining = asyncio.create_task(drain.wait())
         try:
             await asyncio.wait({introducing, draining}, return_when=asyncio.FIRST_COMPLETED)
@@ -79,6 +88,22 @@ async def _identity(config: WorkerConfig, drain: asyncio.Event) -> tuple[str, st
             introducing.cancel()
             draining.cancel()
             await asyncio.gather(introducing, draining, return_exceptions=True)
+
+
+async def _known_or_new(config: WorkerConfig, kept: Identity, hub: Crossdock) -> tuple[str, str]:
+    known = kept.read()
+    if known is not None:
+        async with _connect(config, known[1]) as as_before:
+            try:
+                me = await as_before.me()
+            except (Unauthorized, Forbidden):
+                pass  # another database, or a key that was revoked
+            else:
+                if me.get("owner_id") == known[0]:
+                    return known
+    fresh = await _introduce(config, hub)
+    kept.write(*fresh)
+    return fresh
 
 
 async def _introduce(config: WorkerConfig, hub: Crossdock) -> tuple[str, str]:

@@ -82,13 +82,16 @@ class Worker:
         agent_id: str,
         concurrency: int = 1,
         lease_seconds: int = 60,
+        timeout_minutes: float | None = DEFAULT_TIMEOUT_MINUTES,
         listener: Listener = silence,
     ) -> None:
+        """`timeout_minutes` is for tasks that name none; of None the handler bounds its time itself."""
         self._hub = hub
         self._handler = handler
         self._agent_id = agent_id
         self._concurrency = concurrency
         self._lease_seconds = lease_seconds
+        self._timeout_minutes = timeout_minutes
         self._listener = listener
         self._draining = asyncio.Event()
         self._leases: set[str] = set()
@@ -175,10 +178,7 @@ class Worker:
         handler = asyncio.ensure_future(self._handle(claim, reporter))
         attempt = _Attempt(claim, reporter, handler)
         keeper = asyncio.create_task(self._keep(attempt))
-        minutes = claim.timeout_minutes or DEFAULT_TIMEOUT_MINUTES
-        timer = asyncio.get_running_loop().call_later(
-            minutes * 60, attempt.end, Stop.TIMEOUT, f"it took longer than {minutes:g} min"
-        )
+        timer = self._timer(attempt)
         try:
             await asyncio.wait({handler})
             attempt.answered = True
@@ -193,6 +193,14 @@ class Worker:
             handler.cancel()
             await asyncio.gather(keeper, handler, return_exceptions=True)
             self._leases.discard(claim.lease_id)
+
+    def _timer(self, attempt: _Attempt) -> asyncio.TimerHandle:
+        minutes = attempt.claim.timeout_minutes or self._timeout_minutes
+        loop = asyncio.get_running_loop()
+        if minutes is None:
+            return loop.call_later(0, _nothing)
+        why = f"it took longer than {minutes:g} min"
+        return loop.call_later(minutes * 60, attempt.end, Stop.TIMEOUT, why)
 
     async def _handle(self, claim: Claim, reporter: Reporter) -> Any:
         return await self._handler(claim, reporter)
@@ -320,6 +328,10 @@ class Worker:
 
     def _note(self, kind: Kind, text: str, claim: Claim | None = None, **facts: Any) -> None:
         self._listener(Note(kind=kind, text=text, claim=claim, facts=facts))
+
+
+def _nothing() -> None:
+    """No time is over."""
 
 
 def _unfinished(tasks: set["asyncio.Task[None]"]) -> set["asyncio.Task[None]"]:
