@@ -40,6 +40,7 @@ class McpSession:
     client: Mapping[str, Any]
     capabilities: Mapping[str, Any]
     subscriptions: Sequence[str]
+    log_level: str | None
     last_used_at: datetime
 
     @classmethod
@@ -52,6 +53,7 @@ class McpSession:
             row.client,
             row.capabilities,
             row.subscriptions,
+            row.log_level,
             row.last_used_at,
         )
 
@@ -85,9 +87,23 @@ class Subscribe:
     wanted: bool = True
 
 
+@dataclass(frozen=True)
+class SetLevel:
+    """From which level on the session wants to hear log messages."""
+
+    session_id: str
+    server: str
+    level: str
+
+
 def new_session_id() -> str:
     """A session id that nobody can guess."""
     return secrets.token_urlsafe(32)
+
+
+def topic(key: str) -> str:
+    """What is woken when a session, by its name inside the hub, wants to hear of something else."""
+    return f"mcp_session:{key}"
 
 
 def key_of(session_id: str) -> str:
@@ -105,6 +121,11 @@ _INSERT = Statement(sa.insert(t.mcp_session))
 _FIND = Statement(sa.select(t.mcp_session).where(*_THIS))
 _LOCK = Statement(sa.select(t.mcp_session).where(*_THIS).with_for_update())
 _USE = Statement(sa.update(t.mcp_session).where(*_THIS).values(last_used_at=P_NOW))
+_SET_LEVEL = Statement(
+    sa.update(t.mcp_session)
+    .where(*_THIS)
+    .values(log_level=sa.bindparam("p_level", type_=sa.String()), last_used_at=P_NOW)
+)
 _CLOSE = Statement(sa.delete(t.mcp_session).where(*_THIS))
 _COUNT = Statement(sa.select(sa.func.count().label("n")).select_from(t.mcp_session).where(*_MINE))
 _FORGET_MINE = Statement(sa.delete(t.mcp_session).where(*_MINE, _c.last_used_at < _P_SINCE))
@@ -137,6 +158,7 @@ async def open_session(tx: Tx, command: OpenSession) -> McpSession:
         dict(command.client),
         dict(command.capabilities),
         [],
+        None,
         tx.now,
     )
     tx.add(
@@ -149,6 +171,7 @@ async def open_session(tx: Tx, command: OpenSession) -> McpSession:
         client=session.client,
         capabilities=session.capabilities,
         subscriptions=[],
+        log_level=None,
         created_at=tx.now,
         last_used_at=tx.now,
     )
@@ -193,6 +216,13 @@ async def subscribe(tx: Tx, command: Subscribe) -> None:
             raise Conflict(f"a session subscribes to {MOST_SUBSCRIPTIONS} resources at most")
         kept.append(command.uri)
     tx.add(_SUBSCRIBE, p_key=row.id, p_subscriptions=kept, p_now=tx.now)
+    tx.wake(topic(row.id))
+
+
+async def set_level(tx: Tx, command: SetLevel) -> None:
+    """Remember the level of a session's log. Of one that has ended nothing is noted."""
+    which = SessionOf(command.session_id, command.server)
+    tx.add(_SET_LEVEL, **_named(tx, which), p_now=tx.now, p_level=command.level)
 
 
 async def forget_idle(tx: Tx, _: None) -> None:

@@ -152,6 +152,7 @@ def build(
     )
     speaking_mcp = mcp.McpConfig(public_url, version(), waits=waits, streams=streams, stopping=stopping)
     speaking_acp = acp.ACPConfig(version(), connections=streams, stopping=stopping)
+    gateway = mcp.gateway_of(platform, speaking_mcp, outbound, alone=alone)
     over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
@@ -164,7 +165,7 @@ def build(
             is_public=a2a.is_public,
         ),
         Door(
-            mcp.routes(platform, speaking_mcp, authenticator),
+            mcp.routes(platform, speaking_mcp, authenticator, gateway),
             mcp.owns,
             mcp.render_error(speaking_mcp),
             mcp.public_paths(),
@@ -183,7 +184,7 @@ def build(
             prepare = Prepare(keyring, settings.admin_api_key)
             on_prepared(await platform.write(SYSTEM(DEFAULT_TENANT), bootstrap.prepare, prepare))
             stack.push_async_callback(outbound.close)
-            for job in (clockwork, fanout, courier, delegator, registry):
+            for job in (clockwork, fanout, courier, delegator, registry, gateway):
                 await job.start()
                 stack.push_async_callback(job.stop)
             stack.push_async_callback(authenticator.close)

@@ -7,8 +7,8 @@ https://modelcontextprotocol.io/specification/2026-07-28/basic/transports#stream
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -27,6 +27,9 @@ _HEADERS: Final = [
     (b"x-accel-buffering", b"no"),
 ]
 _PING: Final = b": ping\n\n"
+
+_FINISHING: Final[set["asyncio.Future[bytes]"]] = set()
+"""Works whose clients have left."""
 
 Ended = Callable[[Scope], Awaitable[None]]
 
@@ -47,34 +50,46 @@ def refusal(error: McpError, id: jsonrpc.Id = None, *, modern: bool = False) -> 
     return Response(body, error.status(modern=modern), error.headers, "application/json")
 
 
+class Stream(Protocol):
+    """What may be said ahead of a result."""
+
+    def send(self, message: bytes) -> None:
+        """Send a message."""
+
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Send a notification."""
+
+
 class Answer:
     """An ASGI answer to one request: its result is what `work` returns, encoded already.
 
-    `work` is handed a function that sends a notification ahead of the result.
+    `work` is handed the stream on which it may speak ahead of the result. With `finishes` it goes on to its
+    end though the client has left: up to 2025-11-25 that is no wish to cancel.
     """
 
     def __init__(
         self,
         id: jsonrpc.Id,
-        work: Callable[[Callable[[str, dict[str, Any]], None]], Coroutine[Any, Any, bytes]],
+        work: Callable[[Stream], Coroutine[Any, Any, bytes]],
         config: McpConfig,
         ended: Ended,
         *,
         modern: bool,
-        headers: Sequence[tuple[bytes, bytes]] = (),
+        finishes: bool = False,
     ) -> None:
         self._id = id
         self._work = work
         self._config = config
         self._ended = ended
         self._modern = modern
-        self._headers = headers
+        self._finishes = finishes
+        self._left = False
         self._pending: list[bytes] = []
         self._news = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Do the work and send its answer."""
-        work = asyncio.ensure_future(self._work(self._notify))
+        work = asyncio.ensure_future(self._work(self))
         news = asyncio.ensure_future(self._news.wait())
         try:
             patience = self._config.patience_seconds
@@ -84,11 +99,22 @@ class Answer:
             else:
                 await self._stream(work, scope, receive, send)
         finally:
-            await stop(work, news)
+            await stop(news)
+            if self._left and self._finishes and not work.done():
+                _FINISHING.add(work)
+                work.add_done_callback(_finished)
+            else:
+                await stop(work)
 
-    def _notify(self, method: str, params: dict[str, Any]) -> None:
-        self._pending.append(event(notification(method, params)))
-        self._news.set()
+    def send(self, message: bytes) -> None:
+        """Send a message ahead of the result. To a client that has left, nothing is sent."""
+        if not self._left:
+            self._pending.append(event(message))
+            self._news.set()
+
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Send a notification ahead of the result."""
+        self.send(notification(method, params))
 
     async def _whole(self, work: "asyncio.Future[bytes]", scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -99,13 +125,12 @@ class Answer:
             answer = refusal(describe(error), self._id, modern=self._modern)
         else:
             answer = Response(body, media_type="application/json")
-            answer.raw_headers.extend(self._headers)
         await answer(scope, receive, send)
 
     async def _stream(
         self, work: "asyncio.Future[bytes]", scope: Scope, receive: Receive, send: Send
     ) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *self._headers]})
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         gone = asyncio.ensure_future(disconnected(receive))
         revoked = asyncio.ensure_future(self._ended(scope))
         stopping = asyncio.ensure_future(self._config.stopping.wait())
@@ -123,6 +148,7 @@ class Answer:
                 )
                 await stop(news)
                 if gone in done:
+                    self._left = True
                     return
                 if revoked in done or (stopping in done and not work.done()):
                     await stop(work)
@@ -200,6 +226,12 @@ class Feed:
             if following is not None:
                 await stop(following)
             await self._batches.aclose()
+
+
+def _finished(work: "asyncio.Future[bytes]") -> None:
+    _FINISHING.discard(work)
+    if not work.cancelled():
+        work.exception()  # whoever would be told has left
 
 
 async def _sent(send: Send, body: bytes, *, more: bool = True) -> None:

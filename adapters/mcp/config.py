@@ -59,6 +59,8 @@ class McpConfig:
     """A silent stream says so this often, as an SSE comment."""
     patience_seconds: float = 0.5
     """After so long an answer that is not there yet becomes a stream, which a client can leave."""
+    leave_seconds: float = 240.0
+    """How long a call waits in its request for leave; then it is told to ask again."""
     max_body_bytes: int = 10 * 1024 * 1024
     waits: Places = field(default_factory=Unlimited)
     """For calls that wait."""

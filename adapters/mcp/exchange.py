@@ -32,6 +32,14 @@ class Call:
     """What the client can do: of this request, or of its session."""
     notify: Callable[[str, dict[str, Any]], None] = lambda method, params: None
     """Sends a notification on the stream of this request."""
+    ask: "Ask | None" = None
+    """Asks the client something on the stream of this request. None in the modern era, which has results that
+    ask, and wherever there is no stream."""
+    session: str | None = None
+    """What the hub calls the client's session by; None in the modern era."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the client has set for its session, as the level of its log."""
+    headers: Mapping[bytes, str] = field(default_factory=dict)
     held: ExitStack = field(default_factory=ExitStack)
     """What the call holds until its answer is out."""
 
@@ -51,6 +59,10 @@ class Call:
         return extension in (self.capabilities.get("extensions") or {})
 
 
+Ask: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Sends a request to the client; its result. `McpError`: the client refuses, or is gone."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a listener wants to hear of."""
@@ -59,10 +71,12 @@ class Wanted:
     """Resources whose changes matter."""
     task_ids: frozenset[str] = frozenset()
     """Tasks of the tasks extension."""
+    lists: frozenset[str] = frozenset()
+    """Lists whose changes matter: tools, prompts, resources."""
 
     def told(self) -> dict[str, Any]:
         """The filter as `subscriptions/listen` says it."""
-        said: dict[str, Any] = {}
+        said: dict[str, Any] = {f"{name}ListChanged": True for name in sorted(self.lists)}
         if self.uris:
             said["resourceSubscriptions"] = sorted(self.uris)
         if self.task_ids:
@@ -82,8 +96,8 @@ class McpServer(Protocol):
         """What its sessions are kept under."""
 
     @property
-    def serves_tasks(self) -> bool:
-        """Whether the token of a task is taken here."""
+    def finishes(self) -> bool:
+        """Whether a request of a session goes on to its end when its stream is left."""
 
     @property
     def info(self) -> Mapping[str, Any]:
@@ -103,8 +117,8 @@ class McpServer(Protocol):
             McpError, HubError: the refusal.
         """
 
-    async def subscribable(self, call: Call, uri: str) -> None:
-        """Pass only a resource that the caller may read.
+    async def subscribable(self, call: Call, uri: str, *, wanted: bool = True) -> None:
+        """Pass only a resource that the caller may read. Not `wanted`: its news are not wanted any more.
 
         Raises:
             McpError, HubError: there is none.
@@ -119,3 +133,14 @@ class McpServer(Protocol):
 
     def listen(self, call: Call, wants: Wants) -> AsyncGenerator[Sequence[Notification], None]:
         """Batches of notifications; the first one, once nothing more can be missed, is empty."""
+
+
+class Serves(Protocol):
+    """Finds what stands behind a path, for a caller."""
+
+    async def __call__(self, path: str, caller: Caller) -> McpServer:
+        """The server.
+
+        Raises:
+            McpError, HubError: there is none for this caller; unknown and not granted look alike.
+        """

@@ -31,7 +31,7 @@ class HubServer:
     """The hub's own server."""
 
     name = "crossdock"
-    serves_tasks = False
+    finishes = False
     instructions = _INSTRUCTIONS
 
     def __init__(self, platform: Platform, config: McpConfig) -> None:
@@ -75,13 +75,14 @@ class HubServer:
             raise no_method(call.method)
         return await found(call)
 
-    async def subscribable(self, call: Call, uri: str) -> None:
+    async def subscribable(self, call: Call, uri: str, *, wanted: bool = True) -> None:
         """Pass only a resource that the caller may read.
 
         Raises:
             McpError: there is none.
         """
-        await resources.read(self._platform, call, uri)
+        if wanted:
+            await resources.read(self._platform, call, uri)
 
     def wanted(self, call: Call) -> Wanted:
         """Resources and tasks; the lists of this server do not change.

@@ -1,7 +1,7 @@
 """Reading one HTTP request: headers, body, message. Which era it is of is decided here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from starlette.types import Receive, Scope
@@ -36,6 +36,8 @@ class Incoming:
     request: jsonrpc.Request | None
     headers: Mapping[bytes, str]
     modern: bool
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    """The answer to something that was asked, where the message is none but that."""
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -120,7 +122,7 @@ def read(body: bytes, headers: Mapping[bytes, str]) -> Incoming:
         told = McpError(jsonrpc.PARSE_ERROR, f"The body cannot be read: {error}", http=400)
         raise Refused(told, modern=modern) from None
     if type(value) is dict and "method" not in value and ("result" in value or "error" in value):
-        return Incoming(None, headers, modern)
+        return Incoming(None, headers, modern, value)
     try:
         request = jsonrpc.request_of(value)
     except jsonrpc.BadEnvelope as bad:

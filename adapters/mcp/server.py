@@ -11,8 +11,12 @@ from starlette.types import Scope
 from adapters.mcp import answering, errors
 from adapters.mcp.config import Authenticator, McpConfig
 from adapters.mcp.errors import McpError, describe
+from adapters.mcp.exchange import McpServer
 from adapters.mcp.front import Front
+from adapters.mcp.gateway import Gateway
 from adapters.mcp.own_server import HubServer
+from adapters.outbound import Outbound
+from core.caller import Caller
 from core.platform import Platform
 
 ROOT: Final = "/mcp"
@@ -21,13 +25,42 @@ _METADATA: Final = "/.well-known/oauth-protected-resource"
 _PATHS: Final = (ROOT, OWN)
 
 
-def routes(platform: Platform, config: McpConfig, authenticator: Authenticator) -> Sequence[BaseRoute]:
-    """The hub's own MCP server, and the metadata that tells clients how to authenticate."""
-    front = Front(HubServer(platform, config), platform, config, authenticator)
+def routes(
+    platform: Platform, config: McpConfig, authenticator: Authenticator, gateway: Gateway | None = None
+) -> Sequence[BaseRoute]:
+    """The hub's own MCP server, others through the gateway, and the metadata that tells how to authenticate.
+
+    Without a gateway there is the hub's own server alone, at both of its addresses.
+    """
+    serves = OwnAlone(HubServer(platform, config)) if gateway is None else gateway
+    front = Front(serves, platform, config, authenticator)
     return [
         *(Route(path, front) for path in _PATHS),
+        *([] if gateway is None else [Route(ROOT + "/{server}", front)]),
         *(Route(path, _metadata(config), methods=["GET"]) for path in sorted(public_paths())),
     ]
+
+
+class OwnAlone:
+    """The hub's own server, for everybody but those who come with the token of a task."""
+
+    def __init__(self, own: McpServer) -> None:
+        self._own = own
+
+    async def __call__(self, path: str, caller: Caller) -> McpServer:
+        """The hub's own server.
+
+        Raises:
+            McpError: it is not the caller's to use.
+        """
+        if caller.task_id is not None:
+            raise McpError(errors.NO_SUCH_SERVER, "No such MCP server, or not yours to use.")
+        return self._own
+
+
+def gateway_of(platform: Platform, config: McpConfig, outbound: Outbound, *, alone: bool = False) -> Gateway:
+    """The gateway, with the hub's own server in it. It is started and stopped like a job."""
+    return Gateway(platform, config, outbound, HubServer(platform, config), alone=alone)
 
 
 def public_paths() -> frozenset[str]:

@@ -648,6 +648,8 @@ class McpSessionRow(SQLModel, table=True):
     capabilities: dict[str, Any] = Field(sa_type=Json)
     subscriptions: list[str] = Field(sa_type=Json)
     """The resources whose changes it wants to hear of."""
+    log_level: str | None = None
+    """From which level on it wants to hear log messages."""
     created_at: datetime = Field(sa_type=Instant)
     last_used_at: datetime = Field(sa_type=Instant)
 

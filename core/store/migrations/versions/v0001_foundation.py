@@ -390,6 +390,7 @@ def upgrade() -> None:
         sa.Column("client", Json(), nullable=False),
         sa.Column("capabilities", Json(), nullable=False),
         sa.Column("subscriptions", Json(), nullable=False),
+        sa.Column("log_level", sa.String(), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("last_used_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
