@@ -26,7 +26,7 @@ VERSION = "2026-07-28"
 META = "io.modelcontextprotocol/"
 TASKS: dict[str, Any] = {"extensions": {META + "tasks": {}}}
 ACCEPT = "application/json, text/event-stream"
-NAMED = {"tools/call": "name", "resources/read": "uri"}
+NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 
 
 def person(name: str, *, tenant: UUID = TENANT, scope: Scope = Scope.AGENT) -> Caller:
@@ -114,6 +114,7 @@ class Modern:
     http: httpx.AsyncClient
     name: str = "ann"
     capabilities: dict[str, Any] = field(default_factory=dict)
+    path: str = PATH
 
     async def post(
         self, method: str, params: dict[str, Any] | None = None, **headers: str | None
@@ -128,7 +129,7 @@ class Modern:
         sent: dict[str, str | None] = {**modern_headers(method, params, self.name)}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         kept = {name: value for name, value in sent.items() if value is not None}
-        return await self.http.post(PATH, json=body, headers=kept)
+        return await self.http.post(self.path, json=body, headers=kept)
 
     async def result(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """The result, which must be one."""
@@ -136,7 +137,7 @@ class Modern:
 
     async def error(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """The error, which must be one."""
-        told: dict[str, Any] = (await self.post(method, params)).json()["error"]
+        told: dict[str, Any] = said_in(await self.post(method, params))["error"]
         return told
 
     async def call(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
@@ -160,16 +161,24 @@ class Session:
     name: str
     id: str
     greeting: dict[str, Any]
+    path: str = PATH
 
     @classmethod
-    async def open(cls, http: httpx.AsyncClient, name: str = "ann", version: str = "2025-11-25") -> "Session":
+    async def open(
+        cls,
+        http: httpx.AsyncClient,
+        name: str = "ann",
+        version: str = "2025-11-25",
+        path: str = PATH,
+        capabilities: dict[str, Any] | None = None,
+    ) -> "Session":
         """Shake hands."""
         params = {
             "protocolVersion": version,
-            "capabilities": {},
+            "capabilities": capabilities or {},
             "clientInfo": {"name": "test", "version": "1"},
         }
-        session = cls(http, name, "", {})
+        session = cls(http, name, "", {}, path)
         answer = await session.post("initialize", params)
         session.id = answer.headers["mcp-session-id"]
         session.greeting = answered(answer)
@@ -192,19 +201,25 @@ class Session:
         body: dict[str, Any] = {"jsonrpc": "2.0", "method": method, "params": params or {}}
         if id is not None:
             body["id"] = id
-        return await self.http.post(PATH, json=body, headers=self.headers)
+        return await self.http.post(self.path, json=body, headers=self.headers)
 
     async def result(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """The result, which must be one."""
         return answered(await self.post(method, params))
 
 
-def answered(answer: httpx.Response) -> dict[str, Any]:
-    """The result in an answer, whether it came as JSON or as a stream."""
+def said_in(answer: httpx.Response) -> dict[str, Any]:
+    """The last message in an answer, whether it came as JSON or as a stream."""
+    text = answer.text
     if answer.headers["content-type"].startswith("text/event-stream"):
-        told = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")][-1]
-    else:
-        told = answer.json()
+        text = [line[6:] for line in text.splitlines() if line.startswith("data: ")][-1]
+    told: dict[str, Any] = json.loads(text)
+    return told
+
+
+def answered(answer: httpx.Response) -> dict[str, Any]:
+    """The result in an answer."""
+    told = said_in(answer)
     assert "result" in told, told
     result: dict[str, Any] = told["result"]
     return result
@@ -214,7 +229,12 @@ class Listening:
     """A stream in progress, over raw ASGI: messages arrive as they are sent, and the client may hang up."""
 
     def __init__(
-        self, app: ASGIApp, method: str, headers: dict[str, str], body: dict[str, Any] | None = None
+        self,
+        app: ASGIApp,
+        method: str,
+        headers: dict[str, str],
+        body: dict[str, Any] | None = None,
+        path: str = PATH,
     ) -> None:
         self.status = 0
         self.ended = False
@@ -226,8 +246,8 @@ class Listening:
         scope = {
             "type": "http",
             "method": method,
-            "path": PATH,
-            "raw_path": PATH.encode(),
+            "path": path,
+            "raw_path": path.encode(),
             "root_path": "",
             "query_string": b"",
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
@@ -277,9 +297,10 @@ def listen(
     *,
     name: str = "ann",
     capabilities: dict[str, Any] | None = None,
+    path: str = PATH,
 ) -> Listening:
     """Open a `subscriptions/listen` stream."""
     method = "subscriptions/listen"
     params = enveloped({"notifications": notifications}, capabilities)
     body = {"jsonrpc": "2.0", "id": "sub-1", "method": method, "params": params}
-    return Listening(app, "POST", modern_headers(method, None, name), body)
+    return Listening(app, "POST", modern_headers(method, None, name), body, path)
