@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": ("hub.cli.serve:serve", "Run the hub."),
     "demo": ("hub.cli.demo:demo", "Show one task surviving a kill -9, in twenty seconds."),
     "worker": ("hub.cli.worker:worker", "Do the hub's tasks with a command of yours."),
+    "acp": ("hub.cli.acp:acp", "Speak ACP on stdin and stdout, for editors."),
     "keys": ("hub.cli.keys:keys", "Create, list and revoke API keys, beside the database."),
     "migrate": ("hub.cli.migrate:migrate", "Move the database to another schema."),
     "doctor": ("hub.cli.doctor:doctor", "Say what is configured, reachable and wrong."),

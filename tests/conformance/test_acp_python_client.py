@@ -1,9 +1,12 @@
 """The official Python client of ACP against a real hub, over each transport."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import acp
@@ -17,6 +20,7 @@ from acp.ws.client import create_websocket_stream
 from tests.conformance.acp_executor import TurnExecutor
 from tests.conformance.hub_process import RunningHub, running_hub
 
+ROOT = Path(__file__).parents[2]
 SECONDS = 20.0
 
 
@@ -67,6 +71,29 @@ class Editor:
                 await self.changed.wait()
 
 
+@asynccontextmanager
+async def launched(url: str, key: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`crossdock acp`, as an editor starts it. It leaves by itself when the editor closes its end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "hub", "acp", "--url", url),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CROSSDOCK_API_KEY": key},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**24,
+    )
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            assert await asyncio.wait_for(process.wait(), SECONDS) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
 @dataclass
 class Place:
     """A hub, and a key for one of its users."""
@@ -79,11 +106,19 @@ class Place:
     async def connect(self, editor: Editor, key: str | None = None) -> AsyncIterator[ClientSideConnection]:
         """An initialized connection of the official client."""
         headers = {"Authorization": f"Bearer {key or self.key}"}
+        owned: httpx.AsyncClient | None = None
+        if self.transport == "launcher":
+            async with launched(self.hub.url, key or self.key) as process:
+                connection = ClientSideConnection(editor, process.stdin, process.stdout)  # type: ignore[arg-type]
+                async with asyncio.timeout(SECONDS):
+                    await connection.initialize(protocol_version=acp.PROTOCOL_VERSION)
+                yield connection
+                await connection.close()
+            return
         if self.transport == "websocket":
             stream = await create_websocket_stream(
                 self.hub.url.replace("http", "ws", 1) + "/acp", headers=headers
             )
-            owned = None
         else:
             owned = httpx.AsyncClient(timeout=httpx.Timeout(None))
             stream = create_http_stream(f"{self.hub.url}/acp", client=owned, headers=headers)
@@ -106,7 +141,7 @@ def acp_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         assert not executor.faults, executor.faults
 
 
-@pytest.fixture(params=["websocket", "http"])
+@pytest.fixture(params=["websocket", "http", "launcher"])
 def place(acp_hub: RunningHub, request: pytest.FixtureRequest) -> Place:
     """The hub, over one transport, as somebody new."""
     return Place(acp_hub, request.param, acp_hub.key_for(f"{request.param}-{request.node.name}"))
