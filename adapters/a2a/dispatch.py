@@ -43,6 +43,8 @@ class Call:
     agent: ExposedAgent
     protocol_version: str = CURRENT
     idempotency_key: str | None = None
+    last_event_id: str | None = None
+    """Of the event after which its stream is to go on."""
     extensions: frozenset[str] = frozenset()
     gone: Callable[[], Coroutine[Any, Any, None]] | None = None
     """Returns once the client has hung up."""

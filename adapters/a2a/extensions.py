@@ -11,6 +11,8 @@ from adapters.a2a.version import LEGACY
 
 IDEMPOTENCY: Final = "urn:crossdock:a2a:idempotency:v1"
 """A send that brings the header `Idempotency-Key` happens once, however often it is repeated."""
+RESUME: Final = "urn:crossdock:a2a:resume:v1"
+"""A stream goes on after the event that the header `Last-Event-ID` names."""
 HITL: Final = "https://kagent.dev/extensions/hitl/v1"
 """Questions and requests for leave as data, and their answers (`hitl.py`)."""
 
@@ -21,6 +23,12 @@ DECLARED: Final[tuple[dict[str, Any], ...]] = (
     {
         "uri": IDEMPOTENCY,
         "description": "A send repeated with the same Idempotency-Key header happens once.",
+    },
+    {
+        "uri": RESUME,
+        "description": "Every event of a stream over HTTP has an id. SubscribeToTask with the header "
+        "Last-Event-ID, or the same SendStreamingMessage with that and its Idempotency-Key, goes on after "
+        "it: what was missed comes once and in order, without the task in front.",
     },
     {
         "uri": HITL,

@@ -157,6 +157,7 @@ class _Servicer:
         scope = _scope(context, name)
         call = await request.call_of(scope, _hangs_up_never, self._addressed, self._authenticator, held)
         call.gone = None  # a client that hangs up cancels the call itself
+        call.last_event_id = None  # messages have no ids
         call.protocol_version = _version(service, scope)
         read = service.read(name, _params(asked))
         operation = self._dispatcher.find(read.operation)

@@ -120,7 +120,7 @@ def _read(body: bytes) -> jsonrpc.Request:
 
 
 async def _encoded(id: jsonrpc.Id, frames: Frames, told: Told) -> AsyncGenerator[bytes, None]:
-    """Each frame as a whole JSON-RPC answer; the last frame of an event carries its number."""
+    """Each frame as a whole JSON-RPC answer, with its id."""
     try:
         async for batch in frames:
             yield b"".join(

@@ -7,13 +7,13 @@ the words of the version that its receiver speaks. Whether and when it is sent, 
 import copy
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
 from adapters.a2a import streams, translate
-from adapters.a2a.progress import Progress
+from adapters.a2a.progress import Progress, at_birth
 from adapters.a2a.v03.webhook import bare_task
 from adapters.a2a.version import CURRENT, LEGACY
 from core.caller import SYSTEM, Caller
@@ -25,9 +25,7 @@ from core.ports import Due, NoTarget, Outgoing
 from core.push_targets import PushTarget, open_target
 from core.sealing import Unsealable
 from core.tasks.read import GetTask, view_task
-from core.tasks.task import TaskView
 from schemas.strict_json import dump_json
-from schemas.vocabulary import TaskState
 
 TOKEN_HEADER: Final = "X-A2A-Notification-Token"
 DELIVERY_HEADER: Final = "X-Crossdock-Delivery"
@@ -102,7 +100,7 @@ class PushComposer:
         version, viewer = event.version or 0, target.viewer
         if event.kind == "task.created":
             view = await self._platform.read(viewer, view_task, GetTask(task_id))
-            birth = _at_birth(view, event)
+            birth = at_birth(view, event)
             self._remember(target.config.id, 0, version, Progress(birth, viewer))
             return [{"task": translate.task_of(birth, viewer)}]
         since, progress = await self._before(target, task_id, version)
@@ -119,7 +117,7 @@ class PushComposer:
         )
         if progress is None:
             view = await self._platform.read(target.viewer, view_task, GetTask(task_id, messages=0))
-            progress = Progress(_at_birth(view, earlier[0] if earlier else None), target.viewer)
+            progress = Progress(at_birth(view, earlier[0] if earlier else None), target.viewer)
         progress = copy.deepcopy(progress)
         for event in earlier:
             progress.apply(event)
@@ -131,22 +129,6 @@ class PushComposer:
         self._places.move_to_end(target_id)
         if len(self._places) > self._MOST:
             self._places.popitem(last=False)
-
-
-def _at_birth(view: TaskView, created: Event | None) -> TaskView:
-    """The task as it was when it was submitted."""
-    known = created is not None and created.kind == "task.created"
-    state = TaskState.of_wire(created.data["to_state"]) if known and created else TaskState.READY
-    task = replace(
-        view.task,
-        state=state,
-        status_at=view.task.created_at,
-        status_message=None,
-        left_queue=False,
-        agent_id=None,
-        worker_id=None,
-    )
-    return TaskView(task, [m for m in view.messages if m.n == 1], (), ())
 
 
 def _credentials(target: PushTarget) -> dict[str, str]:

@@ -24,6 +24,7 @@ from adapters.a2a.errors import A2AError
 from adapters.a2a.pages import page_token, position_of
 from adapters.a2a.protojson import Params
 from adapters.a2a.reply import Reply, reply
+from adapters.a2a.sse import Cursor
 from core.errors import InvalidTransition, Unavailable
 from core.events import await_settled
 from core.push import SubmitNotified, submit_notified
@@ -42,7 +43,7 @@ async def send_message(dispatcher: Dispatcher, call: Call, params: Params) -> di
     request = wire.send_message(params)
     if not request.return_immediately:
         call.held.enter_context(dispatcher.config.waits.taken_by(call.caller.principal_id))
-    task_id, view = await _accept(dispatcher, call, request)
+    task_id, view, _ = await _accept(dispatcher, call, request)
     if not request.return_immediately:
         view = await _settled(dispatcher, call, task_id)
     elif view is None:
@@ -55,16 +56,17 @@ async def send_message(dispatcher: Dispatcher, call: Call, params: Params) -> di
 
 
 async def send_streaming_message(dispatcher: Dispatcher, call: Call, params: Params) -> Frames:
-    """SendStreamingMessage: as SendMessage, told as it happens."""
+    """SendStreamingMessage: as SendMessage, told as it happens. One that is repeated with its idempotency key
+    goes on with the stream of the first, after the event that it names; else from the task as it is."""
     request = wire.send_message(params)
-    task_id, _ = await _accept(dispatcher, call, request)
-    followed = streams.follow(
-        dispatcher.platform,
-        call.caller,
-        task_id,
-        history_length=request.history_length,
-        until_asked=True,
-    )
+    task_id, _, replayed = await _accept(dispatcher, call, request)
+    platform, caller = dispatcher.platform, call.caller
+    if replayed and call.last_event_id is not None:
+        followed = streams.resume(platform, caller, task_id, _cursor(call.last_event_id), until_asked=True)
+    else:
+        followed = streams.follow(
+            platform, caller, task_id, history_length=request.history_length, until_asked=True
+        )
     async for frames in followed:
         yield frames
 
@@ -137,12 +139,24 @@ async def cancel_task(dispatcher: Dispatcher, call: Call, params: Params) -> dic
 
 
 async def subscribe_to_task(dispatcher: Dispatcher, call: Call, params: Params) -> Frames:
-    """SubscribeToTask: the task as it stands, then what happens to it."""
+    """SubscribeToTask: the task as it stands, then what happens to it; or, after an event that is named, only
+    what has happened since."""
     request = wire.one_task(params)
     check_tenant(call, request.tenant)
-    task_id = task_id_of(request.id)
-    async for frames in streams.follow(dispatcher.platform, call.caller, task_id, live_only=True):
+    platform, caller, task_id = dispatcher.platform, call.caller, task_id_of(request.id)
+    if call.last_event_id is None:
+        followed = streams.follow(platform, caller, task_id, live_only=True)
+    else:
+        followed = streams.resume(platform, caller, task_id, _cursor(call.last_event_id))
+    async for frames in followed:
         yield frames
+
+
+def _cursor(last_event_id: str) -> Cursor:
+    try:
+        return Cursor.of(last_event_id)
+    except ValueError:
+        raise errors.invalid("Last-Event-ID", "is not the id of an event of a stream") from None
 
 
 async def get_extended_agent_card(dispatcher: Dispatcher, call: Call, params: Params) -> dict[str, Any]:
@@ -153,8 +167,9 @@ async def get_extended_agent_card(dispatcher: Dispatcher, call: Call, params: Pa
 
 async def _accept(
     dispatcher: Dispatcher, call: Call, request: wire.SendMessage
-) -> tuple[UUID, TaskView | None]:
-    """Commit what was sent. The view is the new task's; None when it must be read."""
+) -> tuple[UUID, TaskView | None, bool]:
+    """Commit what was sent: the task, its view when it is new (else it must be read), and whether this is a
+    repeat."""
     check_tenant(call, request.tenant)
     _check_modes(call, request.parts)
     notify = None
@@ -180,7 +195,7 @@ async def _accept(
         )
         replied = await platform.write_once(caller, reply, answer)
         _note_replay(call, replied.replayed)
-        return task_id, None
+        return task_id, None, replied.replayed
     if response is not None:
         raise errors.invalid("message.taskId", "is required: a response of hitl/v1 answers a task")
     task = _command(call, request)
@@ -189,7 +204,7 @@ async def _accept(
     else:  # one command for all that may be repeated, so that a key stands for one request
         outcome = await platform.write_once(caller, submit_notified, SubmitNotified(task, notify))
     _note_replay(call, outcome.replayed)
-    return outcome.result.task.id, None if outcome.replayed else outcome.result
+    return outcome.result.task.id, None if outcome.replayed else outcome.result, outcome.replayed
 
 
 def _command(call: Call, request: wire.SendMessage) -> SubmitTask:

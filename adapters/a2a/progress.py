@@ -5,6 +5,7 @@ user's own message) is left out; everything else is told once, in the order of t
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +34,15 @@ class Progress:
         self._deciding = {a.id for a in translate.decidable(view.approvals, task, viewer)}
         self._artifacts = bool(view.artifacts)
         self._shown = self._seen()
+
+    @classmethod
+    def after(cls, view: TaskView, story: Sequence[Event], viewer: Caller) -> "Progress":
+        """Where a reader stood once it had been told a story that begins with the task's creation."""
+        made = cls(at_birth(view, story[0] if story else None), viewer)
+        for event in story:
+            made.apply(event)
+        made._over = made._state in FINAL  # what it was asked then, it may have answered since
+        return made
 
     def over(self) -> bool:
         """Whether there is nothing more to tell: the task is final, or waits for its reader."""
@@ -198,3 +208,19 @@ def _id(text: str | None) -> UUID | None:
 def _retry(data: Mapping[str, Any]) -> dict[str, Any]:
     error = data.get("error") or {}
     return {"attempt": data.get("attempt"), "retryAt": data["retry_at"], "reason": error.get("message")}
+
+
+def at_birth(view: TaskView, created: Event | None) -> TaskView:
+    """The task as it was when it was submitted."""
+    known = created is not None and created.kind == "task.created"
+    state = TaskState.of_wire(created.data["to_state"]) if known and created else TaskState.READY
+    task = replace(
+        view.task,
+        state=state,
+        status_at=view.task.created_at,
+        status_message=None,
+        left_queue=False,
+        agent_id=None,
+        worker_id=None,
+    )
+    return TaskView(task, [m for m in view.messages if m.n == 1], (), ())

@@ -105,6 +105,7 @@ async def call_of(
         through(caller, agent),
         agent,
         idempotency_key=header(scope, b"idempotency-key"),
+        last_event_id=header(scope, b"last-event-id"),
         extensions=extensions(header(scope, b"a2a-extensions") or header(scope, b"x-a2a-extensions")),
         gone=lambda: disconnected(receive),
         held=held,

@@ -193,7 +193,7 @@ def render(error: A2AError, scope: Scope) -> Response:
 
 
 async def _encoded(frames: Frames, told: Told) -> AsyncGenerator[bytes, None]:
-    """Each frame as it is; the last frame of an event carries its number."""
+    """Each frame as it is, with its id."""
     try:
         async for batch in frames:
             yield b"".join(

@@ -6,7 +6,9 @@ reads from in every case. See https://html.spec.whatwg.org/multipage/server-sent
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -24,20 +26,55 @@ PING: Final = b": ping\n\n"
 STALL_SECONDS: Final = 30.0
 """How long a reader may take nothing."""
 LAST_WORD_SECONDS: Final = 1.0
+_ID: Final = re.compile(r"([1-9]\d{0,8})(?:\.([1-9]\d{0,3}))?")
 
 
-def event(data: bytes, *, id: int | None = None, kind: str | None = None) -> bytes:
+def event(data: bytes, *, id: str | None = None, kind: str | None = None) -> bytes:
     """One event. `data` is JSON, which has no line breaks of its own."""
     named = b"" if kind is None else b"event: %b\n" % kind.encode()
-    numbered = b"" if id is None else b"id: %d\n" % id
+    numbered = b"" if id is None else b"id: %b\n" % id.encode()
     return b"%b%bdata: %b\n\n" % (named, numbered, data)
 
 
-def numbered(batch: Sequence[tuple[int, T]]) -> Iterator[tuple[int | None, T]]:
-    """A number only for the last of those that share it, so that nobody counts half of them as read."""
-    last = len(batch) - 1
+def numbered(batch: Sequence[tuple[int, T]]) -> Iterator[tuple[str, T]]:
+    """An id for each: of those that share a number the last has it, and those before it `number.1` and so on.
+
+    A batch has all that share a number; so whoever has the number itself has all of them.
+    """
+    last, nth = len(batch) - 1, 0
     for index, (number, item) in enumerate(batch):
-        yield (number if index == last or batch[index + 1][0] != number else None), item
+        nth += 1
+        if index == last or batch[index + 1][0] != number:
+            yield str(number), item
+            nth = 0
+        else:
+            yield f"{number}.{nth}", item
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a reader has come: everything up to one number, and the first few of the next one's."""
+
+    number: int
+    further: int = 0
+
+    @classmethod
+    def of(cls, id: str) -> "Cursor":
+        """The place after the event of that id.
+
+        Raises:
+            ValueError: no event has such an id.
+        """
+        found = _ID.fullmatch(id)
+        if found is None:
+            raise ValueError(id)
+        number = int(found[1])
+        return cls(number) if found[2] is None else cls(number - 1, int(found[2]))
+
+    def further_than(self, batch: Sequence[tuple[int, T]]) -> Sequence[tuple[int, T]]:
+        """What the reader of this place has not had of a batch."""
+        half = self.number + 1
+        return [item for index, item in enumerate(batch) if index >= self.further or item[0] != half]
 
 
 async def disconnected(receive: Receive) -> None:

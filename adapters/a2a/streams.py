@@ -1,7 +1,7 @@
 """Following a task: the snapshot, then its events as `StreamResponse`s, each once and in order.
 
 The task does not know who follows it. A reader that hangs up costs nothing; one that comes back gets a new
-snapshot.
+snapshot, or goes on where it stopped.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -13,13 +13,15 @@ from adapters.a2a import errors, translate
 from adapters.a2a.dispatch import Frame, Frames
 from adapters.a2a.errors import A2AError
 from adapters.a2a.progress import Progress
+from adapters.a2a.sse import Cursor
 from core.caller import Caller
 from core.events import Event, follow_task
 from core.platform import Platform
+from core.resuming import Standing, resume_task
 from core.tasks.artifacts import GetChunk, get_chunk
 from core.tasks.messages import ListMessages, list_messages
 from core.tasks.read import GetTask, view_task
-from core.tasks.task import Part, TaskView
+from core.tasks.task import Part, Task, TaskView
 
 T = TypeVar("T")
 
@@ -48,10 +50,7 @@ async def follow(
         assert isinstance(view, TaskView), "the snapshot comes first"
         progress = Progress(view, caller)
         if progress.over() and live_only:
-            raise A2AError(
-                errors.UNSUPPORTED_OPERATION,
-                f"The task is {view.task.state.wire}: nothing more happens to it. GetTask shows it.",
-            )
+            raise _final(view.task)
         task = translate.task_of(view, caller, history_length=history_length)
         yield [(view.task.version, {"task": task})]
         if progress.over() or (until_asked and progress.asks()):
@@ -63,6 +62,48 @@ async def follow(
                 yield frames
             if progress.over():
                 return
+
+
+async def resume(
+    platform: Platform, caller: Caller, task_id: UUID, cursor: Cursor, *, until_asked: bool = False
+) -> Frames:
+    """The frames of a task after the one that its reader has had last, as it would have been told them
+    without the interruption. The first batch is empty, and says that the stream is open.
+
+    `until_asked` ends at once what had told all that there is and asked for input, or was at its end.
+
+    Raises:
+        NotFound: no such task, or not the caller's.
+        Invalid: the task has no such event.
+        Gone: retention has removed what comes after it.
+        A2AError: UnsupportedOperation, the end had been told, and not `until_asked`.
+    """
+    async with aclosing(_generator(resume_task(platform, caller, task_id, cursor.number))) as feed:
+        standing = await anext(feed)
+        assert isinstance(standing, Standing), "where the reader stood comes first"
+        task = standing.view.task
+        progress = Progress.after(standing.view, standing.story, caller)
+        if progress.over() and not until_asked:
+            raise _final(task)
+        yield []
+        waits = until_asked and progress.asks() and task.version == cursor.number
+        if progress.over() or waits:
+            return
+        async for events in feed:
+            assert not isinstance(events, Standing), "after it come events"
+            frames = await frames_of(platform, caller, progress, events)
+            missed = cursor.further_than(frames)
+            if missed:
+                yield missed
+            if progress.over():
+                return
+
+
+def _final(task: Task) -> A2AError:
+    return A2AError(
+        errors.UNSUPPORTED_OPERATION,
+        f"The task is {task.state.wire}: nothing more happens to it. GetTask shows it.",
+    )
 
 
 def _generator(feed: AsyncIterator[T]) -> AsyncGenerator[T, None]:

@@ -34,16 +34,27 @@ async def serve(answer: sse.EventStream, send: Any, receive: Any = never) -> Non
 
 def test_an_event_is_framed_with_its_number_and_kind() -> None:
     assert sse.event(b"{}") == b"data: {}\n\n"
-    assert sse.event(b"{}", id=7, kind="error") == b"event: error\nid: 7\ndata: {}\n\n"
+    assert sse.event(b"{}", id="7.1", kind="error") == b"event: error\nid: 7.1\ndata: {}\n\n"
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.text())))
-def test_only_the_last_of_equal_numbers_is_numbered(batch: list[tuple[int, str]]) -> None:
+@given(st.lists(st.tuples(st.integers(1, 4), st.text())), st.integers(0, 99))
+def test_a_reader_goes_on_after_any_of_the_ids(batch: list[tuple[int, str]], stop: int) -> None:
     batch.sort(key=lambda item: item[0])
     told = list(sse.numbered(batch))
     assert [item for _, item in told] == [item for _, item in batch]
-    numbers = [number for number, _ in told if number is not None]
-    assert numbers == sorted({number for number, _ in batch})
+    assert len({id for id, _ in told}) == len(told)
+    assert {id for id, _ in told if "." not in id} == {str(number) for number, _ in batch}
+    if told:
+        stop %= len(told)
+        cursor = sse.Cursor.of(told[stop][0])
+        later = [item for item in batch if item[0] > cursor.number]
+        assert cursor.further_than(later) == batch[stop + 1 :]
+
+
+@pytest.mark.parametrize("id", ["", "0", "-1", "1.0", "1.", ".1", "01", "x", "1 ", "1.2.3", "9" * 10, "١"])
+def test_what_is_no_id_leads_nowhere(id: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        sse.Cursor.of(id)
 
 
 async def test_chunks_go_out_as_they_come_and_the_source_is_closed() -> None:
