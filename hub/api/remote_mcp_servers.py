@@ -201,11 +201,16 @@ def registration_of(body: v1.RemoteMcpServerCreate) -> RegisterServer:
     Raises:
         Unprocessable: it lacks what its kind needs.
     """
-    if body.endpoint_url is None:
+    documented = body.document is not None or body.document_url is not None
+    if body.kind == "openapi" and not documented:
+        raise Unprocessable("the document is missing", fields={"document": ["or document_url: required"]})
+    if body.kind != "openapi" and documented:
+        raise Unprocessable("only an OpenAPI server has a document", fields={"kind": ["must be openapi"]})
+    if body.kind != "openapi" and body.endpoint_url is None:
         raise Unprocessable("endpoint_url is missing", fields={"endpoint_url": ["Field required"]})
     return RegisterServer(
         name=body.name,
-        endpoint_url=body.endpoint_url,
+        endpoint_url=body.endpoint_url or "",
         kind=ServerKind(body.kind),
         slug=body.slug,
         description=body.description,

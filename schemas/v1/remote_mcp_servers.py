@@ -75,7 +75,7 @@ class RemoteMcpServerCreate(EitherCase):
     slug: Slug | None = None
     """What its tools are called by, `slug__tool`. Made from the name by default; it never changes."""
     description: Text | None = None
-    kind: Literal["mcp"] = "mcp"
+    kind: Literal["mcp", "openapi"] = "mcp"
     endpoint_url: Address | None = None
     """Where it answers, without query and fragment. `{key}` stands for a path parameter. An OpenAPI server
     needs it only where its document names no server."""

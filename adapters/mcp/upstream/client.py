@@ -16,6 +16,7 @@ from adapters.mcp.upstream.http import Leg
 from adapters.mcp.upstream.interface import Client, OnMessage, RpcError, Session, Target
 from adapters.mcp.upstream.legacy import LegacySession
 from adapters.mcp.upstream.modern import ModernSession
+from adapters.mcp.upstream.openapi import OpenApiSession
 from adapters.outbound import Outbound
 from core.mcp.words import Era, TransportPreference, VerifiedTransport
 
@@ -60,6 +61,8 @@ class Upstream:
         self, target: Target, client: Client, era: Era | None, on_message: OnMessage | None
     ) -> Session:
         leg, verdict = Leg(self._outbound, target), target.verdict
+        if target.document is not None:
+            return OpenApiSession(leg)
         if verdict is not None and era is Era.MODERN and verdict.era is Era.MODERN:
             return ModernSession(leg, client, verdict.version, target.known)
         wanted = era or (None if verdict is None else verdict.era)

@@ -5,6 +5,7 @@ An error is never an empty list. Either all that a server lists is found, or the
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from adapters import jsonrpc
@@ -12,13 +13,14 @@ from adapters.mcp.upstream.client import Upstream
 from adapters.mcp.upstream.failures import BadAnswer, NeedsAuth, TimedOut, Unreachable, UpstreamError
 from adapters.mcp.upstream.headers import wrong_annotation
 from adapters.mcp.upstream.interface import Client, Message, RpcError, Session, Target
+from adapters.mcp.upstream.openapi import BadDocument, OpenApiSession, base_url, fetched
 from adapters.mcp.upstream.target import NO_CREDENTIALS, Credentials, filled, target_of
 from adapters.outbound import Outbound
 from core.egress import BadTarget, Blocked
 from core.mcp.definitions import FoundItem
 from core.mcp.ports import Fault, ServerFound, ServerRefused, ServerWanted
 from core.mcp.upkeep import tells
-from core.mcp.words import AuthMode, Era, ItemKind
+from core.mcp.words import AuthMode, Era, ItemKind, ServerKind
 from schemas.strict_json import InvalidJson, dump_json, parse_json
 
 LOOK_SECONDS: Final = 60.0
@@ -58,10 +60,11 @@ class ServerReader:
         Raises:
             ServerRefused: why there is nothing.
         """
-        target = self._target(wanted)
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                return await self._look(target)
+                if wanted.kind is ServerKind.OPENAPI:
+                    wanted = await self._documented(wanted)
+                return await self._look(self._target(wanted), wanted)
         except NeedsAuth as error:
             raise ServerRefused(error.message, Fault.NEEDS_AUTH, challenge=error.challenge) from error
         except (Unreachable, TimedOut) as error:
@@ -105,17 +108,33 @@ class ServerReader:
     def _check(self, wanted: ServerWanted) -> None:
         if "?" in wanted.endpoint_url or "#" in wanted.endpoint_url:
             raise ServerRefused("the endpoint's URL has a query or a fragment: give parameters instead")
-        try:
-            self._outbound.check(filled(wanted.endpoint_url, wanted.values))
-        except BadTarget as bad:
-            raise ServerRefused(f"the endpoint is not called: {bad.reason}") from bad
-        except Blocked as blocked:
-            raise ServerRefused("the endpoint is not called: blocked") from blocked
+        self._called(filled(wanted.endpoint_url, wanted.values), "the endpoint")
 
-    async def _look(self, target: Target) -> ServerFound:
+    def _called(self, url: str, what: str) -> None:
+        try:
+            self._outbound.check(url)
+        except BadTarget as bad:
+            raise ServerRefused(f"{what} is not called: {bad.reason}") from bad
+        except Blocked as blocked:
+            raise ServerRefused(f"{what} is not called: blocked") from blocked
+
+    async def _documented(self, wanted: ServerWanted) -> ServerWanted:
+        """An API with its document, and with where the calls go, which the document may say."""
+        document = wanted.document
+        if wanted.document_url is not None:
+            self._called(wanted.document_url, "the document")
+            document = await fetched(self._outbound, wanted.document_url)
+        if document is None:
+            raise BadDocument("there is no document: give document or document_url")
+        url = wanted.endpoint_url or base_url(document, wanted.document_url)
+        return replace(wanted, document=document, endpoint_url=url)
+
+    async def _look(self, target: Target, wanted: ServerWanted) -> ServerFound:
         session = await self._upstream.open(target, self._client)
         try:
             items, warnings = await everything(session)
+            if isinstance(session, OpenApiSession):
+                warnings = [*session.warnings, *warnings]
             versions = await self._versions(target, session)
             verdict = session.verdict
             return ServerFound(
@@ -127,6 +146,8 @@ class ServerReader:
                 info=_plain(session.info),
                 items=items,
                 warnings=warnings[:MOST_WARNINGS],
+                document=wanted.document,
+                endpoint_url=wanted.endpoint_url,
             )
         finally:
             await session.close()
@@ -134,7 +155,7 @@ class ServerReader:
     async def _versions(self, target: Target, session: Session) -> list[str]:
         """The revisions that a server speaks; one of the modern era is asked whether it knows the other."""
         found = [session.verdict.version]
-        if session.verdict.era is Era.MODERN:
+        if session.verdict.era is Era.MODERN and target.document is None:
             try:
                 other = await self._upstream.open(target, self._client, era=Era.LEGACY, seconds=PROBE_SECONDS)
             except UpstreamError:

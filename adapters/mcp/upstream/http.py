@@ -3,7 +3,7 @@
 Every call goes through the guarded client. Nothing of a caller's own headers gets here.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Container, Mapping
 from typing import Final
 
 import aiohttp
@@ -53,8 +53,11 @@ class Leg:
         body: bytes | None = None,
         *,
         url: URL | None = None,
+        refusing: Container[int] = (401, 403),
     ) -> aiohttp.ClientResponse:
         """Send one request, and once more if the credential can be renewed. Close what comes back.
+
+        `refusing` are the statuses that mean that the hub's credential is not accepted.
 
         Raises:
             NeedsAuth: the server does not accept the hub.
@@ -72,7 +75,7 @@ class Leg:
                 )
             except OutboundError as error:
                 raise failure_of(error) from error
-            if response.status not in (401, 403):
+            if response.status not in refusing:
                 return response
             challenge = response.headers.get("WWW-Authenticate")
             status = response.status

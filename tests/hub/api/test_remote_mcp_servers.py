@@ -379,3 +379,67 @@ async def test_a_server_that_tells_of_a_change_is_verified_by_itself(
         server.say("notifications/tools/list_changed")
         while (await hub.get(f"{PATH}/{made['id']}/drift")).data["quarantined_count"] != 1:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def test_an_http_api_is_registered_by_its_document(hub: Hub, server: ScriptedServer) -> None:
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Pets", "version": "2"},
+        "paths": {"/pets": {"get": {"operationId": "list_pets"}, "post": {"operationId": "add_pet"}}},
+    }
+    body = {"name": "Pets", "kind": "openapi", "document": document}
+    assert (await hub.post(PATH, body)).status == 400  # it does not say where
+    body["endpoint_url"] = f"http://127.0.0.1:{server.port}"
+    made = (await hub.post(PATH, body)).data
+    assert (made["kind"], made["verified_transport"]) == ("openapi", "openapi")
+    assert tools_of(made) == {"list_pets": "active", "add_pet": "active"}
+    assert server.requests == []
+    document["paths"] = {"/pets": {"get": {"operationId": "list_pets", "summary": "Another"}}}
+    changed = (await patched(hub, made, document=document)).data
+    assert tools_of(changed) == {"list_pets": "quarantined"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"document": {"openapi": "2.0"}},
+        {"document": {"openapi": "3.1.0", "paths": {}}},
+        {"document_url": "https://10.0.0.1/openapi.json"},
+        {"document_url": "file:///etc/passwd"},
+    ],
+)
+async def test_what_is_no_document_is_refused(hub: Hub, body: dict[str, Any]) -> None:
+    refused = await hub.post(
+        PATH, {"name": "Pets", "kind": "openapi", "endpoint_url": "http://127.0.0.1:9999", **body}
+    )
+    assert (refused.status, refused.reason) == (400, "verification_failed")
+
+
+async def test_a_document_is_fetched_from_its_address(hub: Hub) -> None:
+    document = {
+        "openapi": "3.0.0",
+        "info": {"title": "Pets", "version": "2"},
+        "servers": [{"url": "/v1"}],
+        "paths": {"/pets": {"get": {"operationId": "list_pets"}}},
+    }
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        return web.json_response(document)
+
+    app = web.Application()
+    app.router.add_get("/docs/openapi.json", serve)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        body = {"name": "Pets", "kind": "openapi", "document_url": f"{origin}/docs/openapi.json"}
+        made = (await hub.post(PATH, body)).data
+        assert made["endpoint_url"] == f"{origin}/v1"
+        document["servers"] = [{"url": "https://elsewhere.example"}]
+        document["paths"]["/pets"]["get"]["operationId"] = "all_pets"  # type: ignore[index]
+        again = await reverified(hub, made)
+        assert again["endpoint_url"] == f"{origin}/v1"
+        assert tools_of(again) == {"all_pets": "quarantined"}
+    finally:
+        await runner.cleanup()
