@@ -1,8 +1,8 @@
 """Reading the event log: pages of it, and following it without a gap or a duplicate.
 
-Who may see an event follows from its task (`core/access.py`); events of no task are the operators', and an
-agent's own. The cursor is the event's position; it grows by one with every event of the hub, so a filtered
-reader sees gaps in it and none in its own stream.
+Who may see an event follows from its task (`core/access.py`); a workflow's own are everybody's in the tenant,
+other events of no task are the operators', and an agent's own. The cursor is the event's position; it grows
+by one with every event of the hub, so a filtered reader sees gaps in it and none in its own stream.
 """
 
 from collections import OrderedDict
@@ -143,6 +143,7 @@ def _visible() -> sa.ColumnElement[bool]:
         c.submitter_id == access.ME,
         sa.and_(c.task_id.is_not(None), access.of_readable_task(t.event)),
         sa.and_(c.task_id.is_(None), c.entity_id == access.ME),
+        sa.and_(c.task_id.is_(None), c.workflow_id.is_not(None), access.yes(access.WIDE)),
     )
 
 
@@ -176,7 +177,7 @@ class _Sight:
         if (caller.operator and caller.wide) or event.submitter_id == caller.principal_id:
             return True
         if event.task_id is None:
-            return event.entity_id == caller.principal_id
+            return event.entity_id == caller.principal_id or (event.workflow_id is not None and caller.wide)
         known = self._known.get(event.task_id)
         # A refusal may turn with an event that names the reader: a claim, or an approval to decide.
         if known is None or (not known and self._names_me(event.data)):

@@ -23,6 +23,8 @@ from hub.api import (
     tasks,
     tools,
     turns,
+    workflow_parts,
+    workflows,
     workspaces,
 )
 from hub.api.routing import Route, routes_of
@@ -47,6 +49,8 @@ ROUTES: Final[Sequence[Route]] = tuple(
         playbooks,
         roles,
         tools,
+        workflows,
+        workflow_parts,
         events,
         auth,
         legacy_a2a,

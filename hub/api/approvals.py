@@ -5,6 +5,7 @@ from core.tasks import read
 from hub.api import rendering
 from hub.api.call import Call, Reply
 from hub.api.routing import route
+from hub.api.workflow_rendering import gate
 from schemas.v1 import review as v1
 from schemas.v1.envelope import PageMeta
 from schemas.vocabulary import ApprovalKind, ApprovalStatus, Scope, TaskState
@@ -91,18 +92,23 @@ async def list_approvals(call: Call, query: v1.ApprovalQuery) -> Reply:
     waiting = await call.read(
         read.list_tasks, read.ListTasks(states=_JUDGED, workflow_id=query.workflow_id, per_page=100)
     )
-    rows = [rendering.approval(item) for item in found.items]
-    pending_gates = [row for row in rows if _is_pending_gate(row)]
+    wanted = approval_queue.ListApprovals(
+        status=ApprovalStatus.PENDING, kind=ApprovalKind.GATE, workflow_id=query.workflow_id, per_page=100
+    )
+    waiting_gates = await call.read(approval_queue.list_approvals, wanted)
     data: v1.ApprovalLists = {
-        "approvals": rows,
+        "approvals": [_approval(item) for item in found.items],
         "task_approvals": [rendering.task(task) for task in waiting.items],
-        "stage_gates": pending_gates,
+        "stage_gates": [gate(item) for item in waiting_gates.items],
     }
     return Reply(data, rendering.page(found.total, query.page, query.per_page))
 
 
-def _is_pending_gate(row: v1.Approval) -> bool:
-    return row["kind"] is ApprovalKind.GATE and row["status"] is ApprovalStatus.PENDING
+def _approval(value: approvals.Approval) -> v1.Approval:
+    row = rendering.approval(value)
+    if value.kind is ApprovalKind.GATE:
+        row["gate"] = gate(value)
+    return row
 
 
 @route(
@@ -119,10 +125,10 @@ async def get_approval(call: Call, query: v1.WaitQuery) -> Reply:
     """With `wait_seconds` it answers as soon as it is decided, at the latest after that time as it stands."""
     if not query.wait_seconds:
         found = await call.read(approval_queue.get_approval, approval_queue.GetApproval(call.id))
-        return Reply(rendering.approval(found))
+        return Reply(_approval(found))
     with call.waiting():
         flow = approval_queue.await_decision(call.platform, call.caller, call.id, query.wait_seconds)
-        return Reply(rendering.approval(await call.unless_gone(flow)))
+        return Reply(_approval(await call.unless_gone(flow)))
 
 
 @route(
@@ -141,4 +147,4 @@ async def decide(call: Call, body: v1.ApprovalDecision) -> Reply:
     command = approvals.DecideApproval(
         call.id, body.option_id, body.action, body.feedback, remember=body.remember
     )
-    return Reply(rendering.approval(await call.write(approvals.decide, command)))
+    return Reply(_approval(await call.write(approvals.decide, command)))

@@ -1,12 +1,13 @@
 """Stopping, repeating and judging tasks, and the approvals that stand behind it."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NotRequired, Self
 
 from pydantic import Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from schemas.v1.fields import Body, Id, Instant, Moment, Name, Object, Query, Remark, Replayable, Wait, answer
 from schemas.v1.tasks import Task
+from schemas.v1.workflows import Gate
 from schemas.vocabulary import ApprovalKind, ApprovalStatus
 
 OptionKind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
@@ -175,6 +176,8 @@ class Approval(TypedDict):
     decided_via: str | None
     """Through which door the decision came."""
     decided_at: Instant | None
+    gate: NotRequired[Gate]
+    """Of the kind `gate`: the same in a gate's own words."""
 
 
 @answer
@@ -184,4 +187,4 @@ class ApprovalLists(TypedDict):
     approvals: list[Approval]
     task_approvals: list[Task]
     """Tasks that wait for leave to start or for a judgement of their output."""
-    stage_gates: list[Approval]
+    stage_gates: list[Gate]
