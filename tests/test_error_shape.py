@@ -80,6 +80,8 @@ async def refuse(
     for body in bodies:
         for route in routes:
             answer = await hub.send(route.method, path_of(route), body=body)
+            if answer.status == 429 and route.rationed:  # so many were tried at once
+                continue
             check(answer, status, *codes)
     assert await state_of(hub) == before
 

@@ -10,7 +10,7 @@ from core.workflows.read import BoardView, Deliverable, Detail, StepView, Usage
 from core.workflows.records import StageRecord, Workflow
 from hub.api import rendering
 from schemas.playbook import Board, Column
-from schemas.v1 import workflows as v1
+from schemas.v1 import workflow_records as v1
 from schemas.v1.fields import stamp, stamp_or_none
 from schemas.vocabulary import ApprovalStatus
 

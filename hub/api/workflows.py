@@ -12,6 +12,7 @@ from hub.api import rendering
 from hub.api import workflow_rendering as render
 from hub.api.call import Call, Reply
 from hub.api.routing import route
+from schemas.v1 import workflow_records as records
 from schemas.v1 import workflows as v1
 from schemas.v1.envelope import PageMeta
 from schemas.v1.workspaces import Deleted
@@ -32,7 +33,7 @@ _AT_ONCE = 16
     "/workflows",
     scope=Scope.ADMIN,
     body=v1.WorkflowCreate,
-    returns=v1.WorkflowDetail,
+    returns=records.WorkflowDetail,
     status=201,
     errors=(404, 409),
     summary="Start a workflow",
@@ -64,7 +65,7 @@ async def create_workflow(call: Call, body: v1.WorkflowCreate) -> Reply:
     "/workflows",
     scope=Scope.AGENT,
     query=v1.WorkflowQuery,
-    returns=list[v1.Workflow],
+    returns=list[records.Workflow],
     meta=PageMeta,
     summary="List workflows",
     operation_id="workflows_list",
@@ -88,7 +89,7 @@ async def list_workflows(call: Call, query: v1.WorkflowQuery) -> Reply:
     "GET",
     "/workflows/{id}",
     scope=Scope.AGENT,
-    returns=v1.WorkflowDetail,
+    returns=records.WorkflowDetail,
     errors=(404,),
     summary="Read a workflow",
     operation_id="workflows_get",
@@ -103,7 +104,7 @@ async def get_workflow(call: Call) -> Reply:
     "/workflows/{id}/pause",
     scope=Scope.ADMIN,
     body=v1.PauseRequest,
-    returns=v1.Workflow,
+    returns=records.Workflow,
     errors=(404, 409),
     summary="Hold a workflow",
     operation_id="workflows_pause",
@@ -119,7 +120,7 @@ async def pause_workflow(call: Call, body: v1.PauseRequest) -> Reply:
     "/workflows/{id}/resume",
     scope=Scope.ADMIN,
     body=v1.ResumeRequest,
-    returns=v1.Workflow,
+    returns=records.Workflow,
     errors=(404, 409),
     summary="Let a workflow go on",
     operation_id="workflows_resume",
@@ -135,7 +136,7 @@ async def resume_workflow(call: Call, body: v1.ResumeRequest) -> Reply:
     "/workflows/{id}/cancel",
     scope=Scope.ADMIN,
     body=v1.WorkflowCancel,
-    returns=v1.Workflow,
+    returns=records.Workflow,
     errors=(404, 409),
     summary="Stop a workflow",
     operation_id="workflows_cancel",
@@ -151,7 +152,7 @@ async def cancel_workflow(call: Call, body: v1.WorkflowCancel) -> Reply:
     "/workflows/{id}/redrives",
     scope=Scope.ADMIN,
     body=v1.RedriveRequest,
-    returns=v1.WorkflowDetail,
+    returns=records.WorkflowDetail,
     status=201,
     errors=(404, 409),
     summary="Try a workflow again",
@@ -184,7 +185,7 @@ async def redrive_workflow(call: Call, body: v1.RedriveRequest) -> Reply:
     "/workflows/{id}/chain",
     scope=Scope.ADMIN,
     body=v1.ChainRequest,
-    returns=v1.WorkflowDetail,
+    returns=records.WorkflowDetail,
     status=201,
     errors=(404, 409),
     summary="Start a child of a workflow",
@@ -218,7 +219,7 @@ async def delete_workflow(call: Call) -> Reply:
     "/workflows/bulk-delete",
     scope=Scope.ADMIN,
     body=v1.BulkDelete,
-    returns=v1.BulkDeleted,
+    returns=records.BulkDeleted,
     summary="Remove many workflows",
     operation_id="workflows_bulk_delete",
     example={"workflow_ids": ["0197a3c2-8b1e-7c44-9d3a-2f6b1c0d4e5f"]},
@@ -227,7 +228,7 @@ async def bulk_delete(call: Call, body: v1.BulkDelete) -> Reply:
     """Each by itself: those that go on, or do not exist, stay and are told."""
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(workflow_id: UUID) -> v1.BulkResult:
+    async def one(workflow_id: UUID) -> records.BulkResult:
         caller = call.keyed(str(workflow_id))
         try:
             async with places:
@@ -238,7 +239,7 @@ async def bulk_delete(call: Call, body: v1.BulkDelete) -> Reply:
 
     results = await asyncio.gather(*(one(workflow_id) for workflow_id in dict.fromkeys(body.workflow_ids)))
     gone = sum(result["deleted"] for result in results)
-    data: v1.BulkDeleted = {"deleted": gone, "failed": len(results) - gone, "results": results}
+    data: records.BulkDeleted = {"deleted": gone, "failed": len(results) - gone, "results": results}
     return Reply(data)
 
 
@@ -246,7 +247,7 @@ async def bulk_delete(call: Call, body: v1.BulkDelete) -> Reply:
     "GET",
     "/workflows/{id}/settings",
     scope=Scope.AGENT,
-    returns=v1.WorkflowSettings,
+    returns=records.WorkflowSettings,
     errors=(404,),
     summary="Read a workflow's settings",
     operation_id="workflows_settings",
@@ -261,7 +262,7 @@ async def get_settings(call: Call) -> Reply:
     "/workflows/{id}/settings",
     scope=Scope.ADMIN,
     body=v1.SettingsPatch,
-    returns=v1.WorkflowSettings,
+    returns=records.WorkflowSettings,
     errors=(404, 409),
     summary="Change a workflow's settings",
     operation_id="workflows_update_settings",
@@ -277,7 +278,7 @@ async def patch_settings(call: Call, body: v1.SettingsPatch) -> Reply:
     "GET",
     "/workflows/{id}/budget",
     scope=Scope.AGENT,
-    returns=v1.BudgetSnapshot,
+    returns=records.BudgetSnapshot,
     errors=(404,),
     summary="Read what a workflow has used",
     operation_id="workflows_budget",
@@ -300,7 +301,7 @@ def _inputs(packet: v1.InputPacket) -> dict[str, Any]:
     return inputs
 
 
-def _settings(workflow: Any) -> v1.WorkflowSettings:
+def _settings(workflow: Any) -> records.WorkflowSettings:
     return {
         "live_visibility_mode": workflow.live_visibility_mode,
         "settings_revision": workflow.settings_revision,

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from schemas.v1.fields import Body, Id, Instant, Moment, Name, Object, Query, Remark, Replayable, Wait, answer
 from schemas.v1.tasks import Task
-from schemas.v1.workflows import Gate
+from schemas.v1.workflow_records import Gate
 from schemas.vocabulary import ApprovalKind, ApprovalStatus
 
 OptionKind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
