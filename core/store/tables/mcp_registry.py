@@ -19,6 +19,7 @@ from core.mcp.words import (
 )
 from core.store.tables.declaring import one_of, table, where
 from core.store.types import Id, Instant, Json
+from schemas.oauth import ConnectionState, FlowKind, FlowState
 from schemas.vocabulary import Health, VerificationStatus
 
 
@@ -148,6 +149,108 @@ class McpParameterRow(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=Instant)
 
 
+class McpOauthProfileRow(SQLModel, table=True):
+    """A client that an operator registered at an authorization server, to be used for several MCP servers."""
+
+    __tablename__ = "mcp_oauth_profile"
+    __table_args__ = (sa.UniqueConstraint("tenant_id", "name", name="mcp_oauth_profile_name"),)
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    name: str
+    description: str | None = None
+    definition: dict[str, Any] = Field(sa_type=Json)
+    """Issuer, endpoints, client and defaults, without the secrets."""
+    secrets: str | None = None
+    """Sealed."""
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
+class McpOauthConnectionRow(SQLModel, table=True):
+    """What OAuth knows about one MCP server: how to get a token, and the one that it has."""
+
+    __tablename__ = "mcp_oauth_connection"
+    __table_args__ = (
+        sa.CheckConstraint(one_of("state", ConnectionState), name="mcp_oauth_connection_state_valid"),
+        sa.Index("mcp_oauth_connection_profile", "profile_id"),
+    )
+    server_id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    endpoint_url: str
+    """The server. A credential is for this address, and for no other."""
+    definition: dict[str, Any] = Field(sa_type=Json)
+    profile_id: UUID | None = Field(default=None, sa_type=Id)
+    secrets: str | None = None
+    """Sealed: what was given with the definition."""
+    state: str
+    error: str | None = None
+    """Why it is not connected, in words that may be shown."""
+    discovered: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    """What the server and its authorization server said when it was last authorized."""
+    client: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    """How the hub is known to the issuer."""
+    client_secret: str | None = None
+    """Sealed."""
+    access_token: str | None = None
+    """Sealed."""
+    refresh_token: str | None = None
+    """Sealed."""
+    expires_at: datetime | None = Field(default=None, sa_type=Instant)
+    renew_at: datetime | None = Field(default=None, sa_type=Instant)
+    """From then on it is renewed before it is used."""
+    scope: str | None = None
+    """What was granted, else what was asked for."""
+    wanted_scope: str | None = None
+    """What the server asked for since."""
+    authorized_at: datetime | None = Field(default=None, sa_type=Instant)
+    authorized_by: UUID | None = Field(default=None, sa_type=Id)
+    revision: int
+    """Grows with every token, and with everything that ends one."""
+    lease_id: UUID | None = Field(default=None, sa_type=Id)
+    """Of whoever renews the token now."""
+    lease_until: datetime | None = Field(default=None, sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
+class McpOauthFlowRow(SQLModel, table=True):
+    """One way to a token, from discovery to the end: what any replica needs to go on with it."""
+
+    __tablename__ = "mcp_oauth_flow"
+    __table_args__ = (
+        sa.CheckConstraint(one_of("state", FlowState), name="mcp_oauth_flow_state_valid"),
+        sa.CheckConstraint(one_of("kind", FlowKind), name="mcp_oauth_flow_kind_valid"),
+        sa.UniqueConstraint("state_hash", name="mcp_oauth_flow_state_hash"),
+        sa.Index("mcp_oauth_flow_server", "server_id"),
+        sa.Index("mcp_oauth_flow_due", "due_at", **where("state IN ('preparing', 'waiting', 'exchanging')")),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    server_id: UUID = Field(sa_type=Id)
+    principal_id: UUID = Field(sa_type=Id)
+    """Who began it."""
+    kind: str
+    state: str
+    error: str | None = None
+    context: dict[str, Any] = Field(sa_type=Json)
+    """Which issuer, endpoints, resource and scope it is about."""
+    secrets: str | None = None
+    """Sealed: verifier, authorization URL, codes."""
+    state_hash: str | None = None
+    """SHA-256 of the `state` that comes back with the browser; used once."""
+    tries: int
+    lease_id: UUID | None = Field(default=None, sa_type=Id)
+    lease_until: datetime | None = Field(default=None, sa_type=Instant)
+    due_at: datetime = Field(sa_type=Instant)
+    """When it is to be looked at, though nobody asks."""
+    expires_at: datetime = Field(sa_type=Instant)
+    created_at: datetime = Field(sa_type=Instant)
+    updated_at: datetime = Field(sa_type=Instant)
+
+
 mcp_server = table("mcp_server")
 mcp_item = table("mcp_item")
 mcp_parameter = table("mcp_parameter")
+mcp_oauth_profile = table("mcp_oauth_profile")
+mcp_oauth_connection = table("mcp_oauth_connection")
+mcp_oauth_flow = table("mcp_oauth_flow")
