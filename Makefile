@@ -9,10 +9,10 @@ PEERS := .peers
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format bench crash peers lock clean
+.PHONY: help install demo serve test lint format bench conformance crash peers lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make .venv with the exact versions of requirements.lock
 
@@ -47,6 +47,9 @@ format: install ## let ruff rewrite what it can
 
 bench: install ## rates and latencies, as ratios to the A2A reference server
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+conformance: install peers ## official clients and suites against a real hub
+	@$(BIN)/python -m pytest -ra tests/conformance $(ARGS)
 
 crash: install ## 30 times kill -9 under load, then count what was lost
 	@$(BIN)/python -m tests.crash $(ARGS)

@@ -46,7 +46,7 @@ class RunningHub:
 
 
 @contextmanager
-def running_hub(directory: Path) -> Iterator[RunningHub]:
+def running_hub(directory: Path, **settings: str) -> Iterator[RunningHub]:
     """Serve on free ports with SQLite in `directory`, gRPC too, until the block ends."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_")}
     with (directory / "stderr.log").open("wb") as log:
@@ -56,7 +56,8 @@ def running_hub(directory: Path) -> Iterator[RunningHub]:
             env={
                 **kept,
                 "PYTHONPATH": str(Path(__file__).parents[2]),
-                "CROSSDOCK_GRPC_PORT": str(_free_port()),
+                "CROSSDOCK_GRPC_PORT": str(free_port()),
+                **settings,
             },
             stdout=subprocess.PIPE,
             stderr=log,
@@ -80,7 +81,8 @@ def running_hub(directory: Path) -> Iterator[RunningHub]:
             process.stdout.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -33,6 +33,7 @@ READY_SECONDS: Final = 2.0
 """So long a stream waits for its servers before it says that it listens."""
 LAST_PAUSE: Final = 30.0
 _LISTS: Final = ("tools", "prompts", "resources")
+_CHANGED: Final = {f"notifications/{name}/list_changed": name for name in _LISTS}
 _log = logging.getLogger("crossdock.mcp.gateway")
 
 Lines = Sequence[tuple[Reached, Line, str]]
@@ -222,11 +223,9 @@ class _Ear:
         if message.id is not None:
             raise RpcError(jsonrpc.METHOD_NOT_FOUND, "Method not found")
         wanted, method, params = await self._wants(), message.method, dict(message.params)
-        if method in ("notifications/tools/list_changed", "notifications/prompts/list_changed"):
-            await self._verify()
-        elif method == "notifications/resources/list_changed":
-            await self._verify()
-            if "resources" in wanted.lists:
+        if method in _CHANGED:
+            await self._verify()  # which tells again, should there be something else to see then
+            if _CHANGED[method] in wanted.lists:
                 await self._news.put((method, {}))
         elif method == "notifications/resources/updated":
             uri = f"{self._prefix}{params.get('uri')}"

