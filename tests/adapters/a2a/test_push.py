@@ -101,6 +101,7 @@ async def test_the_card_says_that_there_are_push_notifications(http: httpx.Async
     assert card.capabilities.push_notifications
 
 
+@pytest.mark.requirement("4.3.3-payload", "4.3.3-at-least-once", "4.3.3-authorization", on="webhook")
 async def test_a_receiver_is_told_what_a_stream_tells_in_the_same_order(
     ann: Client, app: ASGIApp, executor: Executor, receiver: Receiver
 ) -> None:
@@ -368,6 +369,7 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(
     assert {request.path for request in receiver.requests} == {"hook"}
 
 
+@pytest.mark.requirement("13.2-retries", on="webhook")
 async def test_a_repeat_has_the_same_body_and_the_same_number(ann: Client, receiver: Receiver) -> None:
     receiver.answer = lambda n: (0.0, 500 if n < 2 else 200)
     await ann.result("SendMessage", wanting(receiver.url()))

@@ -81,6 +81,7 @@ async def _no_rows(office: Office) -> bool:
     return office.fanout._reached > 3 and not await office.deliveries() and not await office.queues()
 
 
+@pytest.mark.requirement("13.2-retries", "4.3.3-at-least-once", on="webhook")
 async def test_a_failed_one_is_tried_again_later_and_the_next_waits_for_it(
     office: Office, stage: Stage, clock: FakeClock
 ) -> None:
@@ -110,6 +111,22 @@ async def _states_are(office: Office, states: list[str]) -> bool:
 
 async def _attempts_are(office: Office, attempts: list[int]) -> bool:
     return [d.attempt for d in await office.deliveries()] == attempts
+
+
+@pytest.mark.requirement("4.3.3-timeout", on="webhook")
+async def test_a_receiver_that_does_not_answer_is_given_up_for_this_time(
+    platform: Platform, stage: Stage
+) -> None:
+    office = Office(platform, pace=Pace(retries=(5.0,), jitter=0.0, backstop=0.02, lease_seconds=5.05))
+    await office.open()
+    try:
+        office.receivers.close(URL)
+        task, _ = await told_about(office, stage)
+        await stage.cancel(task.id)
+        await until(lambda: _states_are(office, ["failed"]))
+        assert [(d.attempt, d.error) for d in await office.deliveries()] == [(1, "timeout")]
+    finally:
+        await office.shut()
 
 
 async def test_after_the_last_try_it_is_dead_and_blocks_no_other(
@@ -151,6 +168,7 @@ async def test_a_configuration_put_again_hears_again(office: Office, stage: Stag
     await until(lambda: len(office.receivers.of("https://b.example/y")) == 1)
 
 
+@pytest.mark.requirement("3.1.10-silent", on="webhook")
 async def test_a_deleted_configuration_hears_nothing_and_its_record_is_gone(
     office: Office, stage: Stage
 ) -> None:
