@@ -19,7 +19,7 @@ from hub.worker.acp.wire import Update
 
 PROTOCOL_VERSION: Final = 1
 AUTH_REQUIRED: Final = -32000
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0
 OPEN_SECONDS: Final = 180.0
 CHOICE_SECONDS: Final = 30.0
 KEPT_UPDATES: Final = 200
