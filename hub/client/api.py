@@ -12,6 +12,7 @@ from hub.client.keys import Keys
 from hub.client.tasks import Tasks
 from hub.client.transport import Transport
 from hub.client.turns import Turns
+from hub.client.workflows import Playbooks, Workflows
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -30,6 +31,8 @@ class Crossdock:
     turns: Turns
     keys: Keys
     events: Events
+    playbooks: Playbooks
+    workflows: Workflows
 
     def __init__(
         self,
@@ -58,6 +61,8 @@ class Crossdock:
         )
         self.events = Events(transport)
         self.tasks = Tasks(transport, self.events)
+        self.playbooks = Playbooks(transport)
+        self.workflows = Workflows(transport, self.events)
         self.agents = Agents(transport)
         self.approvals = Approvals(transport)
         self.turns = Turns(transport)

@@ -84,6 +84,17 @@ class Tasks:
         body = _body(reason=reason, grace_seconds=grace_seconds, lease_id=lease_id)
         return Task.of(await self._post(f"/tasks/{task_id}/cancel", body, idempotency_key))
 
+    async def retry(self, task_id: str, *, force: bool = False, idempotency_key: str | None = None) -> Task:
+        """Do a failed task again; with `force` also one that did not fail."""
+        return Task.of(await self._post(f"/tasks/{task_id}/retry", {"force": force}, idempotency_key))
+
+    async def resolve_escalation(
+        self, task_id: str, instructions: str, *, idempotency_key: str | None = None
+    ) -> Task:
+        """Decide what was put before people: the task goes on with that."""
+        body = {"instructions": instructions}
+        return Task.of(await self._post(f"/tasks/{task_id}/resolve-escalation", body, idempotency_key))
+
     # --- following ---
 
     async def follow(self, task_id: str, *, after: str = BEGINNING) -> AsyncGenerator[Event, None]:
@@ -153,6 +164,13 @@ class Tasks:
         """
         claims = await self._claim(agent_id, wait_seconds, start, lease_seconds, idempotency_key, fields)
         return claims[0] if claims else None
+
+    async def escalate(
+        self, task_id: str, reason: str, *, lease_id: str, idempotency_key: str | None = None
+    ) -> Task:
+        """Put a task that the caller executes before people. The attempt is over."""
+        body = {"reason": reason, "lease_id": lease_id}
+        return Task.of(await self._post(f"/tasks/{task_id}/agent-escalate", body, idempotency_key))
 
     async def claim_many(
         self,

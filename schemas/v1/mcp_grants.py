@@ -46,10 +46,10 @@ class McpGrantCreate(Replayable):
 class McpGrantQuery(Query):
     """Which grants to list, newest first."""
 
-    server: str | None = None
+    server: Name | None = None
     """Id or slug."""
     subject_kind: GrantSubject | None = None
-    subject: str | None = None
+    subject: Name | None = None
     """The role's name, or the id."""
     page: _Page = 1
     per_page: _PerPage = 20

@@ -1,13 +1,19 @@
-"""A theatre on a database of its own."""
+"""A theatre on a database of its own, judged like every test of tasks."""
+
+from collections.abc import AsyncIterator
 
 import pytest
 
 from core.platform import Platform
 from tests.core.workflows.theatre import Theatre
 from tests.fakes import FakeClock
+from tests.properties import law
 
 
 @pytest.fixture
-def theatre(platform: Platform, clock: FakeClock) -> Theatre:
+async def theatre(platform: Platform, clock: FakeClock) -> AsyncIterator[Theatre]:
     """People, agents and playbooks around one platform."""
-    return Theatre(platform, clock)
+    theatre = Theatre(platform, clock)
+    yield theatre
+    offended = law.offences(await theatre.numbered())
+    assert not offended, law.verdict(offended)
