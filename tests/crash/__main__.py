@@ -1,4 +1,7 @@
-"""`make crash`: thirty times SIGKILL under load on each database, and the counts."""
+"""`make crash`: thirty times SIGKILL under load on each database, and the counts.
+
+With `--streams`: 200 streams over 50 tasks, and ten kills.
+"""
 
 import argparse
 import asyncio
@@ -6,17 +9,22 @@ import os
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.crash import streams
 from tests.crash.mutant import MUTANTS
 from tests.crash.run import Report, postgres_database, run
+
+STREAMED = 50
+"""Tasks, each with four readers."""
 
 
 def main() -> int:
     """Run on SQLite, and on PostgreSQL where it is given; 1 when anything was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    parser.add_argument("--kills", type=int, default=30, help="on each database (30)")
+    parser.add_argument("--kills", type=int, help="on each database (30; with --streams 10)")
     parser.add_argument(
         "--seed", type=int, default=random.randrange(1_000_000), help="of the clients' choices"
     )
@@ -27,15 +35,17 @@ def main() -> int:
         help="a PostgreSQL server; a database is made there and dropped (CROSSDOCK_TEST_POSTGRES_URL)",
     )
     parser.add_argument("--mutants", action="store_true", help="kill hubs broken on purpose instead")
+    parser.add_argument("--streams", action="store_true", help="readers of A2A streams instead of writers")
     options = parser.parse_args()
     if options.mutants:
         return asyncio.run(_teeth(options.seed))
-    return asyncio.run(_all(options.kills, options.seed, options.postgres))
+    kills = options.kills or (10 if options.streams else 30)
+    return asyncio.run(_all(kills, options.seed, options.postgres, options.streams))
 
 
-async def _all(kills: int, seed: int, postgres: str | None) -> int:
+async def _all(kills: int, seed: int, postgres: str | None, reading: bool) -> int:
     print(f"{kills} kills on each database, seed {seed}", file=sys.stderr)
-    reports = []
+    reports: list[Report | streams.Report] = []
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossdock-crash-")))
         urls = [f"sqlite:///{directory}/hub.db"]
@@ -44,7 +54,11 @@ async def _all(kills: int, seed: int, postgres: str | None) -> int:
         else:
             urls.append(await stack.enter_async_context(postgres_database(postgres)))
         for url in urls:
-            report = await run(directory, url, kills=kills, seed=seed)
+            report = (
+                await streams.run(directory, url, tasks=STREAMED, kills=kills, seed=seed)
+                if reading
+                else await run(directory, url, kills=kills, seed=seed)
+            )
             reports.append(report)
             print(f"{report.database}: {report.seconds:.0f} s, {len(report.faults)} faults", file=sys.stderr)
     _show(reports)
@@ -64,7 +78,7 @@ async def _teeth(seed: int) -> int:
     return missed
 
 
-def _show(reports: list[Report]) -> None:
+def _show(reports: Sequence[Report | streams.Report]) -> None:
     columns = [report.counts() for report in reports]
     names = list(dict.fromkeys(name for column in columns for name in column))
     print(f"{'':26}" + "".join(f"{report.database:>12}" for report in reports))
