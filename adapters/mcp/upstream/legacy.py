@@ -19,6 +19,7 @@ from adapters.mcp.upstream.progress import plain, with_token
 from adapters.mcp.upstream.reading import is_stream, streamed_reply, whole_reply
 from core.mcp.words import Era, VerifiedTransport
 
+SESSION: Final = "Mcp-Session-Id"
 FAREWELL_SECONDS: Final = 5.0
 RESUMES: Final = 5
 """How often in a row a stream is taken up again that brings nothing."""
@@ -74,7 +75,6 @@ class LegacySession:
         Raises:
             RpcError, UpstreamError: the server does not.
         """
-        self._session_id = self._version = None
         params = {
             **self._leg.target.initialize,
             "protocolVersion": wire.HANDSHAKE[0],
@@ -83,15 +83,16 @@ class LegacySession:
         }
         number = next(self._ids)
         hearing = Hearing(None, self._post)
-        response = await self._leg.send("POST", self._headers(), jsonrpc.call(number, "initialize", params))
+        headers = {"Accept": BOTH, "Content-Type": JSON}
+        response = await self._leg.send("POST", headers, jsonrpc.call(number, "initialize", params))
         try:
-            reply = await self._reply(response, number, hearing)
-            self._said = reply.result()
-            version = self._said.get("protocolVersion")
+            said = (await self._reply(response, number, hearing)).result()
+            version = said.get("protocolVersion")
             if version not in wire.HANDSHAKE:
                 raise BadAnswer("it speaks a revision that the hub does not")
-            self._version = version
-            self._session_id = response.headers.get("Mcp-Session-Id")
+            # All at once: until here other calls still name the session that is gone, and so hear that it is.
+            self._said, self._version = said, version
+            self._session_id = response.headers.get(SESSION)
         finally:
             await hearing.close()
         await self._post(jsonrpc.notification("notifications/initialized", {}))
@@ -163,7 +164,7 @@ class LegacySession:
         if self._version is not None:
             said["MCP-Protocol-Version"] = self._version
         if self._session_id is not None:
-            said["Mcp-Session-Id"] = self._session_id
+            said[SESSION] = self._session_id
         return said
 
     async def _call(
@@ -172,25 +173,29 @@ class LegacySession:
         number = next(self._ids)
         said, told = with_token(params, number, on_message or self._on_message)
         hearing = Hearing(told, self._post)
+        headers = self._headers()
         try:
-            response = await self._leg.send("POST", self._headers(), jsonrpc.call(number, method, said))
-            return await self._reply(response, number, hearing)
+            response = await self._leg.send("POST", headers, jsonrpc.call(number, method, said))
+            return await self._reply(response, number, hearing, in_session=SESSION in headers)
         except asyncio.CancelledError:
             self._later(self._cancel(number))
             raise
         finally:
             await hearing.close()
 
-    async def _reply(self, response: aiohttp.ClientResponse, number: int, hearing: Hearing) -> Reply:
+    async def _reply(
+        self, response: aiohttp.ClientResponse, number: int, hearing: Hearing, *, in_session: bool = False
+    ) -> Reply:
         """The answer to a POST; a stream that was closed early is taken up again where it stopped."""
         events, idle = Events(), 0
         while True:
             try:
-                if self._session_id is not None and response.status == 404:
+                if in_session and response.status == 404:
                     raise SessionGone("the session is unknown")
                 if not is_stream(response):
                     reply = await whole_reply(response, number)
-                    self._check_session(response.status, reply)
+                    if in_session and response.status == 400 and _is_forgotten(reply):
+                        raise SessionGone("the session is unknown")
                     return reply
                 before = events.last_id
                 try:
@@ -216,13 +221,6 @@ class LegacySession:
                 response.close()
                 raise Unreachable("the connection ended before the answer")
 
-    def _check_session(self, status: int, reply: Reply) -> None:
-        # Some servers say 400 to a session that they have forgotten, as the examples of one SDK do.
-        failed = reply.error or {}
-        known = status == 400 and self._session_id is not None and failed.get("code") == -32000
-        if known and "session" in str(failed.get("message", "")).lower():
-            raise SessionGone("the session is unknown")
-
     async def _post(self, message: bytes) -> None:
         """Send what has no answer."""
         response = await self._leg.send("POST", self._headers(), message)
@@ -240,3 +238,9 @@ class LegacySession:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _is_forgotten(reply: Reply) -> bool:
+    """Whether a refusal speaks of the session: some servers say 400, as the examples of one SDK do."""
+    failed = reply.error or {}
+    return failed.get("code") == -32000 and "session" in str(failed.get("message", "")).lower()

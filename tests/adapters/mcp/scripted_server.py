@@ -33,6 +33,9 @@ class ScriptedServer:
     _runner: web.AppRunner | None = None
     _streams: list[asyncio.Queue[dict[str, Any]]] = field(default_factory=list)
     listened: asyncio.Event = field(default_factory=asyncio.Event)
+    resumed: Answering | None = None
+    """How a stream is taken up again."""
+    resumed_from: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -102,6 +105,9 @@ class ScriptedServer:
     async def _get(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Mcp-Session-Id") not in self.sessions:
             return web.Response(status=405)
+        if "Last-Event-ID" in request.headers and self.resumed is not None:
+            self.resumed_from.append(request.headers["Last-Event-ID"])
+            return await self.resumed(request, self.requests[-1][1])
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         stream: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
