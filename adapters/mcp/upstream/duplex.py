@@ -10,19 +10,18 @@ from pydantic_core import from_json
 
 from adapters import jsonrpc
 from adapters.mcp import wire
+from adapters.mcp.upstream.audience import Audience
 from adapters.mcp.upstream.failures import BadAnswer, TimedOut, UpstreamError
 from adapters.mcp.upstream.hearing import Hearing
 from adapters.mcp.upstream.interface import (
     NOTHING,
     Client,
-    Message,
     OnMessage,
     Reply,
-    RpcError,
     Verdict,
     is_response,
 )
-from adapters.mcp.upstream.progress import PROGRESS, plain, with_token
+from adapters.mcp.upstream.progress import plain, with_token
 from core.mcp.words import Era, VerifiedTransport
 
 FAREWELL_SECONDS: Final = 5.0
@@ -60,14 +59,12 @@ class DuplexSession:
         self._transport = transport
         self._seconds = seconds
         self._initialize = initialize
-        self._on_message = on_message
+        self._audience = Audience(on_message)
         self._version = wire.HANDSHAKE[-1]
         self._said: Mapping[str, Any] = {}
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
-        self._progress: dict[int, OnMessage] = {}
-        self._hearing = Hearing(self._heard, channel.send)
-        self._listening: list[tuple[OnMessage, asyncio.Event]] = []
+        self._hearing = Hearing(self._audience.heard, channel.send)
         self._lost: UpstreamError | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -139,8 +136,7 @@ class DuplexSession:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(error)
-        for _, ended in self._listening:
-            ended.set()
+        self._audience.close()
 
     async def request(
         self,
@@ -155,10 +151,9 @@ class DuplexSession:
         """As `Session.request`."""
         limit = self._seconds if seconds is None else seconds
         number = next(self._ids)
-        said, told = with_token(params, number, on_message or self._on_message)
+        said, told = with_token(params, number, on_message or self._audience.on_message)
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
-        if told is not None:
-            self._progress[number] = told
+        self._audience.begin(number, told)
         try:
             async with asyncio.timeout(limit):
                 if self._lost is not None:
@@ -174,7 +169,7 @@ class DuplexSession:
             raise
         finally:
             self._waiting.pop(number, None)
-            self._progress.pop(number, None)
+            self._audience.end(number)
             if waiting.done() and not waiting.cancelled():
                 waiting.exception()  # it may have been lost after somebody stopped to wait
 
@@ -186,13 +181,8 @@ class DuplexSession:
 
     async def listen(self, on_message: OnMessage, wanted: Mapping[str, Any] = NOTHING) -> None:
         """As `Session.listen`: hears until the way is gone."""
-        listener = (on_message, asyncio.Event())
         if self._lost is None:
-            self._listening.append(listener)
-            try:
-                await listener[1].wait()
-            finally:
-                self._listening.remove(listener)
+            await self._audience.listen(on_message, asyncio.Event())
         if self._lost is not None:
             raise self._lost
 
@@ -205,25 +195,6 @@ class DuplexSession:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._hearing.close()
         await self._channel.close()
-
-    async def _heard(self, message: Message) -> Mapping[str, Any] | None:
-        """Nothing but progress says which call it belongs to; a call alone in flight owns them all."""
-        if message.method == PROGRESS and message.id is None:
-            token = message.params.get("progressToken")
-            told = self._progress.get(token) if type(token) is int else None
-            return None if told is None else await told(message)
-        if len(self._progress) == 1 and (message.id is not None or message.method == "notifications/message"):
-            return await next(iter(self._progress.values()))(message)
-        listeners = [listener for listener, _ in self._listening]
-        if self._on_message is not None:
-            listeners.append(self._on_message)
-        if message.id is not None:
-            if not listeners:
-                raise RpcError(jsonrpc.METHOD_NOT_FOUND, "Method not found")
-            return await listeners[0](message)
-        for listener in listeners:
-            await listener(message)
-        return None
 
     async def _cancel(self, number: int, method: str) -> None:
         if method == "initialize":  # which may not be cancelled

@@ -10,6 +10,7 @@ import aiohttp
 
 from adapters import jsonrpc
 from adapters.mcp import wire
+from adapters.mcp.upstream.audience import Audience
 from adapters.mcp.upstream.events import Events
 from adapters.mcp.upstream.failures import BadAnswer, TimedOut, Unreachable, UpstreamError
 from adapters.mcp.upstream.hearing import Hearing
@@ -17,6 +18,7 @@ from adapters.mcp.upstream.http import BOTH, JSON, SSE, Leg, refusal
 from adapters.mcp.upstream.interface import NOTHING, Client, OnMessage, Reply, Verdict
 from adapters.mcp.upstream.progress import plain, with_token
 from adapters.mcp.upstream.reading import is_stream, streamed_reply, whole_reply
+from adapters.mcp.upstream.standing import Standing
 from core.mcp.words import Era, VerifiedTransport
 
 SESSION: Final = "Mcp-Session-Id"
@@ -36,7 +38,8 @@ class LegacySession:
     def __init__(self, leg: Leg, client: Client, on_message: OnMessage | None = None) -> None:
         self._leg = leg
         self._client = client
-        self._on_message = on_message
+        self._audience = Audience(on_message)
+        self._standing = Standing(self._get, Hearing(self._audience.heard, self._post), self._audience.close)
         self._said: Mapping[str, Any] = {}
         self._version: str | None = None
         self._session_id: str | None = None
@@ -97,6 +100,8 @@ class LegacySession:
             await hearing.close()
         await self._post(jsonrpc.notification("notifications/initialized", {}))
         self._opened += 1
+        if self._client.capabilities:  # then it may have something to ask
+            await self._standing.open()
 
     async def request(
         self,
@@ -128,18 +133,11 @@ class LegacySession:
         await self._post(jsonrpc.notification(method, plain(params)))
 
     async def listen(self, on_message: OnMessage, wanted: Mapping[str, Any] = NOTHING) -> None:
-        """As `Session.listen`: the session's GET stream."""
-        hearing = Hearing(on_message, self._post)
-        response = await self._leg.send("GET", {**self._headers(), "Accept": SSE})
-        try:
-            if response.status in (404, 405, 406):
-                return
-            if not is_stream(response):
-                raise refusal(response.status) if response.status != 200 else BadAnswer("no event stream")
-            await streamed_reply(response, None, Events(), hearing)
-        finally:
-            response.close()
-            await hearing.close()
+        """As `Session.listen`: the session's standing stream."""
+        await self._standing.open()
+        await self._standing.settled()
+        if not self._standing.missing:
+            await self._audience.listen(on_message, asyncio.Event())
 
     async def close(self) -> None:
         """As `Session.close`: DELETE, if the server has named the session."""
@@ -147,6 +145,8 @@ class LegacySession:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._standing.close()
+        self._audience.close()
         if self._session_id is None:
             return
         headers, self._session_id = self._headers(), None
@@ -158,6 +158,10 @@ class LegacySession:
         async with self._opening:
             if self._opened == seen:
                 await self.open()
+
+    async def _get(self, last_id: str | None) -> aiohttp.ClientResponse:
+        resumed = {} if last_id is None else {"Last-Event-ID": last_id}
+        return await self._leg.send("GET", {**self._headers(), "Accept": SSE, **resumed})
 
     def _headers(self) -> dict[str, str]:
         said = {"Accept": BOTH, "Content-Type": JSON}
@@ -171,9 +175,10 @@ class LegacySession:
         self, method: str, params: Mapping[str, Any] | None, on_message: OnMessage | None
     ) -> Reply:
         number = next(self._ids)
-        said, told = with_token(params, number, on_message or self._on_message)
+        said, told = with_token(params, number, on_message or self._audience.on_message)
         hearing = Hearing(told, self._post)
         headers = self._headers()
+        self._audience.begin(number, told)
         try:
             response = await self._leg.send("POST", headers, jsonrpc.call(number, method, said))
             return await self._reply(response, number, hearing, in_session=SESSION in headers)
@@ -181,6 +186,7 @@ class LegacySession:
             self._later(self._cancel(number))
             raise
         finally:
+            self._audience.end(number)
             await hearing.close()
 
     async def _reply(
@@ -215,8 +221,7 @@ class LegacySession:
             if events.last_id is None or idle > RESUMES:
                 raise Unreachable("the connection ended before the answer")
             await asyncio.sleep(min(MOST_RETRY, 1.0 if events.retry is None else events.retry))
-            resumed = {**self._headers(), "Accept": SSE, "Last-Event-ID": events.last_id}
-            response = await self._leg.send("GET", resumed)
+            response = await self._get(events.last_id)
             if not is_stream(response):
                 response.close()
                 raise Unreachable("the connection ended before the answer")
