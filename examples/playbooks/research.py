@@ -32,10 +32,10 @@ async def report(claim: Claim, _: Reporter) -> Any:
 
 
 async def main() -> None:
-    async with hub() as client:
-        async with working(client, {"outline": outline, "search": search, "report": report}, concurrency=8):
-            show = await Show.start(client, "research.json", "What bees know", subject="bees")
-            await show.run()
+    does = {"outline": outline, "search": search, "report": report}
+    async with hub() as client, working(client, does, concurrency=8):
+        show = await Show.start(client, "research.json", "What bees know", subject="bees")
+        await show.run()
 
 
 if __name__ == "__main__":

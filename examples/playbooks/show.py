@@ -126,7 +126,8 @@ class Show:
             if state != "completed":
                 return None
             self._done[step] += 1
-            return f"{'▓' * self._done[step] + '░' * (total - self._done[step])} {step} {self._done[step]}/{total}"
+            done = self._done[step]
+            return f"{'▓' * done}{'░' * (total - done)} {step} {done}/{total}"
         if data.get("move") == "retry_later":
             return f"          {step} ↻ failed, tries again"
         mark = MARKS.get(state)
