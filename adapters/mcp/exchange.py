@@ -138,8 +138,8 @@ class McpServer(Protocol):
 class Serves(Protocol):
     """Finds what stands behind a path, for a caller."""
 
-    async def __call__(self, path: str, caller: Caller) -> McpServer:
-        """The server.
+    async def __call__(self, path: str, caller: Caller, query: str = "") -> McpServer:
+        """The server. A query may narrow what it offers, and nothing else.
 
         Raises:
             McpError, HubError: there is none for this caller; unknown and not granted look alike.

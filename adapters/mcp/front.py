@@ -54,8 +54,9 @@ class Front:
     async def _answer(self, scope: Scope, receive: Receive, held: ExitStack) -> ASGIApp:
         caller = await self._authenticator.identify(scope, request.FACE)
         headers = request.headers_of(scope)
+        query = scope.get("query_string", b"").decode("latin-1")
         if scope["method"] != "POST":
-            server = await self._serves(scope["path"], caller)
+            server = await self._serves(scope["path"], caller, query)
             return await self._sessions(server, caller, held).without_body(scope["method"], headers)
         request.check_accept(headers, _JSON, _SSE)
         request.check_json(headers)
@@ -63,7 +64,7 @@ class Front:
         asked = incoming.request
         id = None if asked is None or asked.notification else asked.id
         try:
-            server = await self._serves(scope["path"], caller)
+            server = await self._serves(scope["path"], caller, query)
             if incoming.modern:
                 return await Modern(server, self._config, self._authenticator).answer(incoming, caller, held)
             return await self._sessions(server, caller, held).answer(incoming)

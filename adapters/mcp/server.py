@@ -15,6 +15,7 @@ from adapters.mcp.exchange import McpServer
 from adapters.mcp.front import Front
 from adapters.mcp.gateway import Gateway
 from adapters.mcp.own_server import HubServer
+from adapters.mcp.upstream.target import NO_CREDENTIALS, Credentials
 from adapters.outbound import Outbound
 from core.caller import Caller
 from core.platform import Platform
@@ -47,7 +48,7 @@ class OwnAlone:
     def __init__(self, own: McpServer) -> None:
         self._own = own
 
-    async def __call__(self, path: str, caller: Caller) -> McpServer:
+    async def __call__(self, path: str, caller: Caller, query: str = "") -> McpServer:
         """The hub's own server.
 
         Raises:
@@ -58,9 +59,17 @@ class OwnAlone:
         return self._own
 
 
-def gateway_of(platform: Platform, config: McpConfig, outbound: Outbound, *, alone: bool = False) -> Gateway:
+def gateway_of(
+    platform: Platform,
+    config: McpConfig,
+    outbound: Outbound,
+    *,
+    credentials: Credentials = NO_CREDENTIALS,
+    alone: bool = False,
+) -> Gateway:
     """The gateway, with the hub's own server in it. It is started and stopped like a job."""
-    return Gateway(platform, config, outbound, HubServer(platform, config), alone=alone)
+    own = HubServer(platform, config)
+    return Gateway(platform, config, outbound, own, credentials=credentials, alone=alone)
 
 
 def public_paths() -> frozenset[str]:

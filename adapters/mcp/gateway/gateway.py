@@ -8,6 +8,7 @@ from adapters.mcp import errors
 from adapters.mcp.config import McpConfig
 from adapters.mcp.errors import McpError
 from adapters.mcp.exchange import McpServer
+from adapters.mcp.gateway.aggregate import Aggregate
 from adapters.mcp.gateway.bridge import Bridge
 from adapters.mcp.gateway.calling import Calling
 from adapters.mcp.gateway.desk import Desk
@@ -20,7 +21,7 @@ from adapters.mcp.upstream.target import NO_CREDENTIALS, Credentials, Targets
 from adapters.outbound import Outbound
 from core.caller import Caller
 from core.errors import NotFound
-from core.gateway.catalogue import reach
+from core.gateway.catalogue import reach, reach_all
 from core.platform import Platform
 
 ROOT: Final = "/mcp"
@@ -58,14 +59,18 @@ class Gateway:
         self.runner = Runner(self.desk, alone)
         self._sweeping: asyncio.Task[None] | None = None
 
-    async def __call__(self, path: str, caller: Caller) -> McpServer:
+    async def __call__(self, path: str, caller: Caller, query: str = "") -> McpServer:
         """What stands behind a path, for a caller.
 
         Raises:
             McpError: nothing; unknown and not granted are told alike.
         """
         slug = path.removeprefix(ROOT).removeprefix("/")
-        if slug in ("", self._own.name):
+        if slug == "":
+            own = None if caller.task_id is not None else self._own
+            reached = await self.desk.platform.read(caller, reach_all, None)
+            return Aggregate(self.desk, caller, reached, own, query)
+        if slug == self._own.name:
             if caller.task_id is not None:
                 raise _none()
             return self._own

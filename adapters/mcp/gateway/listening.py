@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from adapters import jsonrpc
 from adapters.mcp.answering import stop
@@ -36,8 +36,19 @@ _LISTS: Final = ("tools", "prompts", "resources")
 _CHANGED: Final = {f"notifications/{name}/list_changed": name for name in _LISTS}
 _log = logging.getLogger("crossdock.mcp.gateway")
 
-Lines = Sequence[tuple[Reached, Line, str]]
-"""Servers, the ways to them, and what their names begin with for this client."""
+
+class Names(Protocol):
+    """What a server's addresses are called by a client."""
+
+    def inner(self, uri: str) -> str | None:
+        """What the server calls it; None for what is not its own."""
+
+    def outer(self, uri: str) -> str:
+        """What the client calls it."""
+
+
+Lines = Sequence[tuple[Reached, Line, Names]]
+"""Servers, the ways to them, and how their addresses are called."""
 
 
 def wanted(call: Call) -> Wanted:
@@ -80,7 +91,7 @@ async def listen(
         Unavailable: the hub is stopping.
     """
     news: asyncio.Queue[Notification] = asyncio.Queue(MOST_WANTED)
-    ears = [_Ear(desk, call, reached, line, prefix, wants, news) for reached, line, prefix in lines]
+    ears = [_Ear(desk, call, reached, line, names, wants, news) for reached, line, names in lines]
     watching = asyncio.ensure_future(_watch(desk, call, wants, news))
     hearing = [asyncio.ensure_future(ear.run()) for ear in ears]
     try:
@@ -151,7 +162,7 @@ class _Ear:
         call: Call,
         reached: Reached,
         line: Line,
-        prefix: str,
+        names: Names,
         wants: Wants,
         news: "asyncio.Queue[Notification]",
     ) -> None:
@@ -159,7 +170,7 @@ class _Ear:
         self._call = call
         self._server = reached.server
         self._line = line
-        self._prefix = prefix
+        self._names = names
         self._wants = wants
         self._news = news
         self.ready = asyncio.Event()
@@ -184,7 +195,8 @@ class _Ear:
         async with self._line.session(self._call) as kept:
             kept.listeners.append(self._heard)
             try:
-                uris = sorted(uri.removeprefix(self._prefix) for uri in wanted.uris)
+                mine = {self._names.inner(uri) for uri in wanted.uris}
+                uris = sorted(uri for uri in mine if uri is not None)
                 if self._line.era is Era.LEGACY:
                     for uri in uris:
                         await kept.session.request("resources/subscribe", {"uri": uri})
@@ -228,7 +240,7 @@ class _Ear:
             if _CHANGED[method] in wanted.lists:
                 await self._news.put((method, {}))
         elif method == "notifications/resources/updated":
-            uri = f"{self._prefix}{params.get('uri')}"
+            uri = self._names.outer(str(params.get("uri")))
             if uri in wanted.uris:
                 await self._news.put((method, {**_untagged(params), "uri": uri}))
         elif method == "notifications/tasks":

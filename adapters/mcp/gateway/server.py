@@ -26,6 +26,18 @@ _DROPPED: Final = frozenset({"tasks"})
 """Capabilities that are not passed on: tasks as 2025-11-25 tried them."""
 
 
+class SameNames:
+    """Addresses that are the same here and there."""
+
+    def inner(self, uri: str) -> str | None:
+        """What the server calls it."""
+        return uri
+
+    def outer(self, uri: str) -> str:
+        """What the client calls it."""
+        return uri
+
+
 class OneServer:
     """An upstream server for one caller."""
 
@@ -103,7 +115,11 @@ class OneServer:
 
     def listen(self, call: Call, wants: Wants) -> AsyncGenerator[Sequence[Notification], None]:
         """Changes of lists, which the registry sees, and what the server itself tells."""
-        return listening.listen(self._desk, call, [(self._reached, self._line(call), "")], wants)
+        return listening.listen(self._desk, call, [(self._reached, self._line(call), SameNames())], wants)
+
+    def era(self, call: Call) -> Era:
+        """In which era it is spoken to for this call."""
+        return self._line(call).era
 
     def _line(self, call: Call) -> Line:
         return self._desk.line(self._reached.server, call)
