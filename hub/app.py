@@ -19,6 +19,7 @@ from adapters.a2a.delegate import Delegator
 from adapters.a2a.notify import PushComposer
 from adapters.a2a.remote.card import CardReader
 from adapters.files import DiskFiles
+from adapters.mcp import oauth
 from adapters.mcp.upstream.discovery import ServerReader, client_info
 from adapters.outbound import Outbound
 from adapters.webhook import WebhookSender
@@ -37,7 +38,7 @@ from core.platform import Platform
 from core.ports import Files
 from core.push_targets import PUSH
 from core.store import Store, migrate, open_store
-from hub import docs, health
+from hub import docs, health, oauth_pages
 from hub.admission import Admission, Site
 from hub.api import ROUTES, legacy_a2a
 from hub.api.call import Shared
@@ -45,6 +46,7 @@ from hub.api.dispatch import Api
 from hub.api.routing import MIB, PREFIX
 from hub.authentication import Authenticator
 from hub.middleware import Edge, Render, authenticated
+from hub.oauth_pages import CLIENT_DOCUMENT
 from hub.places import Places
 from hub.secret_file import HubSecret
 from hub.sessions import SESSIONS, Sessions
@@ -127,7 +129,12 @@ def build(
     waits = Places("long polls", WAITS, ALL_WAITS)
     streams = Places("streams", STREAMS, ALL_STREAMS)
     cards = CardReader(outbound)
-    servers = ServerReader(outbound, client_info(version()))
+    given = oauth.RegistryGives(platform)
+    identity = oauth.Identity(public_url, settings.oauth_client_url or public_url + CLIENT_DOCUMENT)
+    engine = oauth.OAuthEngine(platform, outbound, oauth.OAuthConfig(identity, given.extras, given.connected))
+    credentials = oauth.ServerCredentials(oauth.Authorizations(platform, engine))
+    servers = given.servers = ServerReader(outbound, client_info(version()), credentials)
+    consent = oauth.OAuthUpkeep(platform, engine)
     registry = Upkeep(platform, servers)
     shared = Shared(
         platform,
@@ -139,6 +146,7 @@ def build(
         public_url=public_url,
         servers=servers,
         files=files,
+        oauth=engine,
     )
     api = Api(shared, ROUTES, authenticated)
     speaking_a2a = a2a.A2AConfig(
@@ -152,7 +160,7 @@ def build(
     )
     speaking_mcp = mcp.McpConfig(public_url, version(), waits=waits, streams=streams, stopping=stopping)
     speaking_acp = acp.ACPConfig(version(), connections=streams, stopping=stopping)
-    gateway = mcp.gateway_of(platform, speaking_mcp, outbound, alone=alone)
+    gateway = mcp.gateway_of(platform, speaking_mcp, outbound, credentials=credentials, alone=alone)
     over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
@@ -170,6 +178,7 @@ def build(
             mcp.render_error(speaking_mcp),
             mcp.public_paths(),
         ),
+        Door(oauth_pages.routes(engine), public=oauth_pages.PATHS),
         Door(acp.routes(platform, speaking_acp, authenticator), acp.owns, acp.render_error),
         *(door(platform) for door in further),
     ]
@@ -184,7 +193,7 @@ def build(
             prepare = Prepare(keyring, settings.admin_api_key)
             on_prepared(await platform.write(SYSTEM(DEFAULT_TENANT), bootstrap.prepare, prepare))
             stack.push_async_callback(outbound.close)
-            for job in (clockwork, fanout, courier, delegator, registry, gateway):
+            for job in (clockwork, fanout, courier, delegator, registry, consent, gateway):
                 await job.start()
                 stack.push_async_callback(job.stop)
             stack.push_async_callback(authenticator.close)
@@ -259,7 +268,8 @@ class _Front:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(self._prefix):
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path.startswith(self._prefix) and path not in self._plain:
             scope[SESSIONS] = self._sessions
             await self._api(scope, receive, send)
         else:

@@ -40,6 +40,8 @@ _TAGS: Final[Mapping[str, str]] = {
     "Review": "Stopping, repeating and judging.",
     "Approvals": "What somebody must allow.",
     "Agents": "Who does the work.",
+    "Remote mcp oauth": "How the hub is let in by MCP servers that want OAuth.",
+    "Remote mcp oauth profiles": "OAuth clients that serve several MCP servers.",
     "Events": "The log of everything that happened.",
     "Auth": "Keys and tokens.",
     "Health": "For whoever watches the hub.",

@@ -120,6 +120,13 @@ class Settings:
         default_text="none",
         example="10.0.0.7,tools.internal:9000",
     )
+    oauth_client_url: str | None = setting(
+        "Where the document is that tells authorization servers of MCP servers who this hub is, if it is "
+        "published elsewhere because they cannot reach the hub.",
+        parse=values.web_address,
+        default_text="PUBLIC_URL/.well-known/oauth/mcp-client.json",
+        example="https://www.example.com/crossdock/mcp-client.json",
+    )
     delivery_retries: tuple[float, ...] = setting(
         "How long to wait before each further try to notify a receiver that did not accept it; after the "
         "last one the notification is given up.",

@@ -25,6 +25,8 @@ from core.mcp.records import CHANGED, P_SERVER, McpServer, ServerId, get_server,
 from core.mcp.registration import ChangeServer, RegisterServer, check_secrets_stay, check_slug, slug_of
 from core.mcp.snapshot import drop_items, take_over
 from core.mcp.words import Pinning
+from core.mcp_oauth.connection_records import ServerId as OAuthOf
+from core.mcp_oauth.connections import remove_connection
 from core.store.replay import Beside
 from core.store.statement import Row, Statement
 from core.store.tables.mcp_registry import mcp_server
@@ -249,6 +251,7 @@ async def remove(tx: Tx, command: ServerId) -> None:
     row = await row_of(tx, command.server_id)
     await drop_items(tx, row.id)
     await drop_parameters(tx, row.id)
+    await remove_connection(tx, OAuthOf(row.id))
     await tx.run(_DELETE, p_server_id=row.id)
     data = {"server_id": str(row.id), "name": row.name, "slug": row.slug}
     tx.event("mcp_server.removed", entity_type="mcp_server", entity_id=row.id, data=data)

@@ -85,6 +85,8 @@ class Received:
     code: str | None = field(default=None, repr=False)
     error: str | None = None
     iss: str | None = None
+    tenant_id: UUID | None = None
+    """Whose it must be, where somebody hands it over who is known."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,8 @@ async def received(tx: Tx, command: Received) -> Flow:
     """
     row = await tx.one(_BY_STATE, p_hash=hashed(command.state))
     if row is None or row.state != FlowState.WAITING.value or row.expires_at <= tx.now:
+        raise NotFound("nothing waits for this answer: it came too late, or twice")
+    if command.tenant_id not in (None, row.tenant_id):
         raise NotFound("nothing waits for this answer: it came too late, or twice")
     flow_id, context = row.id, row.context
     wrong = _wrong_issuer(context, command.iss)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from starlette.types import Receive, Scope, Send
 
+from adapters.mcp.oauth import OAuthEngine
 from core.caller import Caller
 from core.errors import Unavailable
 from core.mcp.ports import Servers
@@ -64,6 +65,8 @@ class Shared:
     """Returns once the credential of a request proves nothing any more."""
     stopping: asyncio.Event
     """Set when the hub begins to stop: whoever waits is sent away, to come back to the next hub."""
+    oauth: OAuthEngine | None = None
+    """Who comes to tokens for MCP servers."""
     cards: Cards | None = None
     """Who fetches the cards of remote agents."""
     public_url: str = ""

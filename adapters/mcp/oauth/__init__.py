@@ -5,6 +5,20 @@ takes the steps that `core.mcp_oauth` keeps, and `authorization.py` is what the 
 """
 
 from adapters.mcp.oauth.authorization import Authorization, Authorizations, NeedsReauth
+from adapters.mcp.oauth.clients import Identity
+from adapters.mcp.oauth.credential import ServerCredentials
 from adapters.mcp.oauth.engine import OAuthConfig, OAuthEngine
+from adapters.mcp.oauth.given import RegistryGives
+from adapters.mcp.oauth.upkeep import OAuthUpkeep
 
-__all__ = ["Authorization", "Authorizations", "NeedsReauth", "OAuthConfig", "OAuthEngine"]
+__all__ = [
+    "Authorization",
+    "Authorizations",
+    "Identity",
+    "NeedsReauth",
+    "OAuthConfig",
+    "OAuthEngine",
+    "OAuthUpkeep",
+    "RegistryGives",
+    "ServerCredentials",
+]

@@ -55,8 +55,10 @@ class Authorizations:
         self._platform = platform
         self._engine = engine
 
-    async def authorization(self, tenant_id: UUID, server_id: UUID) -> Authorization | NeedsReauth:
-        """What the next request to a server carries.
+    async def authorization(
+        self, tenant_id: UUID, server_id: UUID, endpoint: str | None = None
+    ) -> Authorization | NeedsReauth:
+        """What the next request to a server carries; nothing at an `endpoint` that nobody authorized it for.
 
         Raises:
             NotFound: the server has no OAuth connection.
@@ -64,6 +66,8 @@ class Authorizations:
         """
         hub = SYSTEM(tenant_id)
         opened = await self._platform.read(hub, open_connection, ServerId(server_id))
+        if endpoint is not None and opened.connection.endpoint_url != endpoint:
+            return NeedsReauth(server_id, "its address has changed since the hub was authorized")
         if not self._ends(opened.connection, early=True):
             return _carried(opened)
         found = await self._renewed(hub, opened.connection, None)

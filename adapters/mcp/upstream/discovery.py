@@ -102,7 +102,7 @@ class ServerReader:
         self._check(wanted)
         credential = None
         if wanted.auth_mode is AuthMode.OAUTH:
-            credential = self._credentials(wanted.tenant_id, wanted.server_id)
+            credential = self._credentials(wanted.tenant_id, wanted.server_id, wanted.endpoint_url)
         return target_of(wanted, credential)
 
     def _check(self, wanted: ServerWanted) -> None:

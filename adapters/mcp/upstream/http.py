@@ -24,6 +24,8 @@ from adapters.outbound import MCP, Outbound, OutboundError, classified
 JSON: Final = "application/json"
 SSE: Final = "text/event-stream"
 BOTH: Final = f"{JSON}, {SSE}"
+_MOST_TRIES: Final = 4
+"""Of one request, whatever its credential says."""
 
 
 class Leg:
@@ -55,7 +57,7 @@ class Leg:
         url: URL | None = None,
         refusing: Container[int] = (401, 403),
     ) -> aiohttp.ClientResponse:
-        """Send one request, and once more if the credential can be renewed. Close what comes back.
+        """Send one request, and again if the credential can be renewed. Close what comes back.
 
         `refusing` are the statuses that mean that the hub's credential is not accepted.
 
@@ -63,7 +65,7 @@ class Leg:
             NeedsAuth: the server does not accept the hub.
             Unreachable: no answer.
         """
-        credential, renewed = self.target.credential, False
+        credential, tries = self.target.credential, 0
         while True:
             sent = {**self._fixed, **headers}
             proof = None if credential is None else await credential.header()
@@ -80,8 +82,9 @@ class Leg:
             challenge = response.headers.get("WWW-Authenticate")
             status = response.status
             response.close()
-            if credential is not None and not renewed and await credential.refused(status, challenge):
-                renewed = True
+            tries += 1
+            # It is told of the last refusal, too: what was just renewed and is refused needs somebody.
+            if credential is not None and await credential.refused(status, challenge) and tries < _MOST_TRIES:
                 continue
             said = "asks for authorization" if status == 401 else "does not let the hub in"
             raise NeedsAuth(f"the server {said} (HTTP status {status})", status=status, challenge=challenge)

@@ -15,9 +15,9 @@ from core.mcp.verification import wanted_of
 from core.mcp.words import Era, Placement
 from core.platform import Platform
 
-Credentials: TypeAlias = Callable[[UUID, UUID], Credential | None]
-"""The hub's credential for a server, by tenant and id; None if it has none of its own."""
-NO_CREDENTIALS: Final[Credentials] = lambda tenant_id, server_id: None  # noqa: E731 - it is a constant
+Credentials: TypeAlias = Callable[[UUID, UUID, str], Credential | None]
+"""The hub's credential for a server, by tenant, id and address; None if it has none of its own."""
+NO_CREDENTIALS: Final[Credentials] = lambda tenant_id, server_id, endpoint: None  # noqa: E731 - it is a constant
 
 
 class Targets:
@@ -38,7 +38,7 @@ class Targets:
         check_callable(known.server, self._platform.now())
         return known, target_of(
             wanted_of(known),
-            self._credentials(known.server.tenant_id, server_id),
+            self._credentials(known.server.tenant_id, server_id, known.server.endpoint_url),
             verdict=verdict_of(known.server),
             known=discovered(known.server.capabilities, known.server.server_info, known.instructions),
         )

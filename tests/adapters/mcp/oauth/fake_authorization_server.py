@@ -56,6 +56,9 @@ class FakeAuthorizationServer:
     refresh_calls: int = 0
     reused: int = 0
     """How often a refresh token came back that had been replaced: a hub that renews twice at once."""
+    lists_fail: int = 0
+    """How often a list ends in a 401, and every token with it."""
+    tool: str = "look"
     port: int = 0
     _codes: dict[str, dict[str, Any]] = field(default_factory=dict)
     _pushed: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -143,7 +146,23 @@ class FakeAuthorizationServer:
         if self.guards not in grant.scope.split():
             said = f'Bearer error="insufficient_scope", scope="{self.guards}", {metadata}'
             return web.Response(status=403, headers={"WWW-Authenticate": said})
-        return web.json_response({"jsonrpc": "2.0", "id": 1, "result": {}})
+        asked: dict[str, Any] = request["fields"]
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": asked.get("id")}
+        if "id" not in asked:
+            return web.Response(status=202)
+        if asked["method"] == "initialize":
+            info = {"name": "guarded", "version": "1"}
+            version = asked["params"]["protocolVersion"]
+            result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
+            return web.json_response({**answer, "result": result})
+        if asked["method"] == "tools/list":
+            if self.lists_fail:
+                self.lists_fail -= 1
+                self.end_tokens()
+                return web.Response(status=401, headers={"WWW-Authenticate": f"Bearer {metadata}"})
+            tool = {"name": self.tool, "inputSchema": {"type": "object"}}
+            return web.json_response({**answer, "result": {"tools": [tool]}})
+        return web.json_response({**answer, "error": {"code": -32601, "message": "unknown"}})
 
     async def _resource(self, request: web.Request) -> web.Response:
         told = {
