@@ -34,6 +34,9 @@ from schemas.vocabulary import TaskState
 
 T = TypeVar("T")
 
+LAST: Final = 999_999_999
+"""Behind every update of one event."""
+
 _log = logging.getLogger(__name__)
 
 _RUNNING: Final = frozenset(
@@ -47,12 +50,13 @@ class Begin:
     """How a client comes to a session.
 
     `after` of None begins now, `(0, 0)` at the beginning. With `replay` the past is told in short, and
-    `answer` is called when it has been told; without, `answer` is called before anything is told.
+    `answer` is called when it has been told; without, `answer` is called before anything is told. It hears
+    what is being asked, and the place behind which everything will be told.
     """
 
     after: tuple[int, int] | None = None
     replay: bool = False
-    answer: Callable[[OpenQuestions], Awaitable[None]] | None = None
+    answer: Callable[[OpenQuestions, tuple[int, int]], Awaitable[None]] | None = None
 
 
 class Attachment:
@@ -140,14 +144,18 @@ class Attachment:
         self._skip = begin.after
         after = None if begin.after is None else max(begin.after[0] - 1, 0)
         merger = Merger() if begin.replay else None
-        if begin.answer is not None and not begin.replay:
-            await begin.answer(await self._questions())
+        if begin.replay:
+            after = 0  # what stands may have been said before the place from which the rest is told
+        answer = None if begin.replay else begin.answer
         caught_up = False
         while True:
             feed = _generator(follow_session(self._platform, self._caller, self.session, after))
             try:
                 async with aclosing(feed) as batches:
                     async for batch in batches:
+                        if answer is not None:  # only now is nothing missed behind it
+                            await answer(await self._questions(), begin.after or (batch.reached, LAST))
+                            answer = None
                         for event in batch.events:
                             await self._tell(event, None if caught_up else merger, live=caught_up)
                             self._position = max(self._position, event.pos)
@@ -173,7 +181,7 @@ class Attachment:
     async def _catch_up(self, begin: Begin) -> None:
         questions = await self._questions()
         if begin.answer is not None and begin.replay:
-            await begin.answer(questions)
+            await begin.answer(questions, (self._position, LAST))
         self._ready.set()
         await self._asking.keep_only(set(questions.ids))
         for approval in questions.approvals:
@@ -191,7 +199,7 @@ class Attachment:
 
     async def _tell(self, event: Event, merger: Merger | None, *, live: bool) -> None:
         for said in await self._said(event, past=merger is not None):
-            if self._skip is not None and said.place <= self._skip:
+            if self._skip is not None and said.place <= self._skip and not (merger and said.stands):
                 continue
             for out in merger.add(said) if merger is not None else (said,):
                 await self._send(out)

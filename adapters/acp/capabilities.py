@@ -3,16 +3,14 @@
 A capability that is absent or null is not there; `{}` says that it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 from adapters.acp.errors import invalid
+from schemas.acp import PROTOCOL_VERSION
 
-PROTOCOL_VERSION: Final = 1
-LOGIN: Final = "hub-login"
-TOKEN: Final = "hub-token"
 _NEWEST: Final = 65_535
 """A protocol version is a u16 in the reference; 0 is its pre-release."""
 
@@ -84,49 +82,3 @@ def negotiated(params: Mapping[str, Any]) -> int:
     if type(wanted) is not int or not 0 <= wanted <= _NEWEST:
         raise invalid("protocolVersion", "must be an integer")
     return PROTOCOL_VERSION
-
-
-def answer(version: str, client: ClientCapabilities) -> dict[str, Any]:
-    """The result of `initialize`."""
-    return {
-        "protocolVersion": PROTOCOL_VERSION,
-        "agentCapabilities": {
-            "loadSession": True,
-            "promptCapabilities": {"image": True, "audio": True, "embeddedContext": True},
-            "mcpCapabilities": {"http": True, "sse": True},
-            "sessionCapabilities": {
-                "list": {},
-                "resume": {},
-                "close": {},
-                "delete": {},
-                "fork": {},
-                "additionalDirectories": {},
-            },
-            "auth": {"logout": {}},
-            "_meta": {"crossdock": {"resumeAfter": True, "idempotency": True, "attach": True}},
-        },
-        "authMethods": auth_methods(client),
-        "agentInfo": {"name": "crossdock", "title": "Crossdock", "version": version},
-    }
-
-
-def auth_methods(client: ClientCapabilities) -> Sequence[Mapping[str, Any]]:
-    """How a client may prove who it is; in a terminal only where it can open one."""
-    methods: list[Mapping[str, Any]] = []
-    if client.terminal_login:
-        methods.append(
-            {
-                "id": LOGIN,
-                "type": "terminal",
-                "name": "Log in to the hub",
-                "description": "Asks for the hub's address and a key, and keeps them for this user.",
-                "args": ["login"],
-                "env": {},
-            }
-        )
-    token = {
-        "id": TOKEN,
-        "name": "Key of the hub",
-        "description": "The key that the connection was opened with (CROSSDOCK_API_KEY).",
-    }
-    return [*methods, token]

@@ -10,6 +10,7 @@ from uuid import UUID
 from starlette.types import Scope
 
 from core.caller import Caller
+from schemas.acp import MAX_MESSAGE_BYTES
 
 
 class Authenticator(Protocol):
@@ -54,7 +55,7 @@ class ACPConfig:
     connections: Places = field(default_factory=Unlimited)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the hub begins to stop: whoever is connected is sent away, to come back to the next hub."""
-    max_message_bytes: int = 16 * 1024 * 1024
+    max_message_bytes: int = MAX_MESSAGE_BYTES
     initialize_seconds: float = 30.0
     """How long a connection may take to say `initialize`."""
     stall_seconds: float = 60.0

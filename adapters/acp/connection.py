@@ -20,6 +20,7 @@ from adapters.jsonrpc_peer import Call, Peer, RpcError, Send
 from core.caller import Caller
 from core.platform import Platform
 from core.sessions.session import Session
+from schemas.acp import initialized
 
 FACE: Final = "acp"
 MOST_SESSIONS: Final = 1_000
@@ -159,4 +160,4 @@ class Connection:
         if type(named) is str and 0 < len(named) <= 64:
             self.client_id = named  # decides who need not be told what it said itself, and nothing else
         self.initialized = True
-        return capabilities.answer(self.config.version, self.client)
+        return initialized(self.config.version, terminal_login=self.client.terminal_login)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from adapters.acp import capabilities, options, wire
+from adapters.acp import options, wire
 from adapters.acp.attachment import Attachment, Begin
 from adapters.acp.connection import Connection, Method
 from adapters.acp.content import parts_of, text_of
@@ -27,6 +27,7 @@ from core.sessions.opening import AttachSession, ForkSession, OpenSession, attac
 from core.sessions.session import ListSessions, OneSession, Session, get_session, list_sessions
 from core.sessions.transcript import OpenQuestions
 from core.sessions.turns import PromptSession, StopTurns, prompt, stop_turns
+from schemas.acp import TOKEN
 
 T = TypeVar("T")
 
@@ -36,8 +37,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 async def authenticate(connection: Connection, call: Call) -> dict[str, Any]:
     """The connection's credential was proven when it was opened; this only says that it is meant."""
-    known = {method["id"] for method in capabilities.auth_methods(connection.client)}
-    if call.params["methodId"] not in known - {capabilities.LOGIN}:
+    if call.params["methodId"] != TOKEN:
         raise invalid("methodId", "is not one that this agent offers")
     connection.logged_in = True
     return {}
@@ -78,9 +78,9 @@ async def fork_session(connection: Connection, call: Call) -> Any:
 async def _opened(connection: Connection, call: Call, session: Session) -> Any:
     result = {"sessionId": session.session_id, **await _offers(connection, session)}
 
-    async def answer(_: OpenQuestions) -> None:
+    async def answer(_: OpenQuestions, place: tuple[int, int]) -> None:
         connection.wire.announce(session.session_id)
-        await call.respond(result)
+        await call.respond({**result, wire.META: {wire.SEQ: wire.cursor_of(place)}})
 
     await connection.attach(session, Begin(answer=answer))
     return LATER
@@ -103,11 +103,12 @@ async def _attach(connection: Connection, call: Call, *, replay: bool) -> Any:
     session = await _of(params, connection.platform.write(connection.caller, attach, command))
     offers = await _offers(connection, session)
 
-    async def answer(questions: OpenQuestions) -> None:
+    async def answer(questions: OpenQuestions, place: tuple[int, int]) -> None:
         pending = [str(id) for id in questions.ids]
         await connection.wire.settle(session.session_id)
         call.route = connection.wire.route_of(session.session_id)
-        await call.respond({**offers, wire.META: {wire.PENDING: pending}})
+        told = {wire.PENDING: pending, wire.SEQ: wire.cursor_of(place)}
+        await call.respond({**offers, wire.META: told})
 
     begin = Begin((0, 0) if replay and after is None else after, replay, answer)
     await connection.attach(session, begin)

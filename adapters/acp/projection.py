@@ -53,11 +53,18 @@ class Said:
         """Comparable with a client's cursor."""
         return self.position, self.index
 
+    @property
+    def stands(self) -> bool:
+        """Whether it says all that an earlier one of its kind said."""
+        return self.update.get("sessionUpdate") in _STANDING
+
     def params(self, session_id: str) -> dict[str, Any]:
         """The parameters of `session/update`."""
         meta = {**self.meta, wire.SEQ: f"{self.position}.{self.index}"}
         if self.task_id is not None:
             meta[wire.TASK] = self.task_id
+        if self.session_id is not None:
+            meta[wire.SESSION] = session_id
         return {"sessionId": self.session_id or session_id, "update": self.update, wire.META: meta}
 
 

@@ -11,18 +11,18 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from adapters.acp.errors import invalid
-
-META: Final = "_meta"
-IDEMPOTENCY_KEY: Final = "crossdock/idempotencyKey"
-AFTER: Final = "crossdock/afterSeq"
-CLIENT: Final = "crossdock/clientId"
-AGENT: Final = "crossdock/agent"
-TAGS: Final = "crossdock/tags"
-SEQ: Final = "crossdock/seq"
-TASK: Final = "crossdock/taskId"
-APPROVAL: Final = "crossdock/approvalId"
-INPUT: Final = "crossdock/inputId"
-PENDING: Final = "crossdock/pending"
+from schemas.acp import AFTER as AFTER
+from schemas.acp import AGENT as AGENT
+from schemas.acp import APPROVAL as APPROVAL
+from schemas.acp import CLIENT as CLIENT
+from schemas.acp import IDEMPOTENCY_KEY as IDEMPOTENCY_KEY
+from schemas.acp import INPUT as INPUT
+from schemas.acp import META as META
+from schemas.acp import PENDING as PENDING
+from schemas.acp import SEQ as SEQ
+from schemas.acp import SESSION as SESSION
+from schemas.acp import TAGS as TAGS
+from schemas.acp import TASK as TASK
 
 LONGEST_KEY: Final = 255
 MOST_BLOCKS: Final = 1_000
@@ -231,6 +231,11 @@ def cursor(params: Mapping[str, Any]) -> tuple[int, int] | None:
     if matched is None:
         raise invalid(f"{META}.{AFTER}", f"must be a value of {SEQ}")
     return int(matched[1]), int(matched[2])
+
+
+def cursor_of(place: tuple[int, int]) -> str:
+    """The cursor that says: told up to here."""
+    return f"{place[0]}.{place[1]}"
 
 
 _CURSOR: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")

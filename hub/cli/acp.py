@@ -1,121 +1,126 @@
-"""`crossdock acp`: what an editor starts to talk to the hub, and how a person lets it in."""
+"""`crossdock acp`: what an editor starts. Quick to import: the editor waits for its first byte."""
 
-import asyncio
 import sys
-import uuid
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hub.cli.failure import ExitCode, Failure, Hint
-from hub.cli.frame import ExampleGroup, output_options
+from hub.cli.frame import ExampleGroup, ExampleHelp, load_settings, output_options
 from hub.cli.output import Output
-from hub.launcher import credentials as kept
-from hub.launcher.credentials import Credentials
-from hub.settings import Settings
+from hub.launcher import credentials
+
+if TYPE_CHECKING:
+    from hub.launcher.link import Hub
+
+DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 @click.group(
     cls=ExampleGroup,
     invoke_without_command=True,
     examples=(
-        "crossdock acp login --url https://hub.example.com\n"
-        "crossdock acp\n"
+        "crossdock acp login\n"
+        "crossdock acp --url https://hub.example.com\n"
         "crossdock acp --local-worker 'opencode acp'"
     ),
 )
-@click.option("--url", metavar="URL", help="The hub, instead of CROSSDOCK_URL or the one logged in to.")
+@click.option("--url", metavar="URL", help="The hub, instead of CROSSDOCK_URL and the last login.")
+@click.option("--token-env", metavar="NAME", help="The variable with the key, instead of CROSSDOCK_API_KEY.")
+@click.option("--agent", metavar="ID", help="The agent that does the turns of new sessions.")
 @click.option(
     "--local-worker",
-    "companion",
     metavar="CMD",
-    help="Also run CMD, an ACP agent, on this machine for the sessions of this editor.",
+    help="Run this ACP agent beside the editor, and let it do the turns of its sessions.",
 )
+@output_options
 @click.pass_context
-def acp(ctx: click.Context, url: str | None, companion: str | None) -> int | None:
-    """Speak ACP on stdin and stdout, for editors: the hub is the agent.
+def acp(
+    ctx: click.Context,
+    out: Output,
+    url: str | None,
+    token_env: str | None,
+    agent: str | None,
+    local_worker: str | None,
+) -> int:
+    """Let an editor work with the hub's agents: the Agent Client Protocol on stdin and stdout.
 
-    The connection is kept over restarts of the hub. The key is CROSSDOCK_API_KEY, else the one of
-    `crossdock acp login`; with --local-worker, beside a hub of somebody else, it is a worker's. Nothing but
-    the protocol is printed on stdout.
+    Editors start this by themselves. It stays connected: when the hub is restarted it goes on where it was,
+    and the editor does not notice. Sessions and their turns live in the hub and do not end with it.
     """
     if ctx.invoked_subcommand is not None:
-        return None
-    from hub.launcher.run import Launch, run
+        ctx.obj = url
+        return ExitCode.DONE
+    import asyncio
+
+    from hub.launcher.run import LauncherConfig, claim_stdout, launch
+
+    stdout = claim_stdout()
+    settings = load_settings(out, url=url)
+
+    def hub() -> "Hub":
+        from hub.launcher.link import Hub
+
+        path = credentials.path_of()
+        where = settings.url or credentials.last_url(path) or DEFAULT_URL
+        given = credentials.named(token_env) if token_env else settings.api_key
+        return Hub(where, given or credentials.key_for(path, where))
+
+    tags, worker = _local(local_worker, hub())
     from hub.version import version
 
-    tags: list[str] = []
-    argv: list[str] | None = None
-    if companion is not None:
-        # Its own tag sends the sessions of this editor to the agent beside it, and nowhere else.
-        tags = [f"beside:{uuid.uuid4().hex[:12]}"]
-        argv = [sys.executable, "-P", "-m", "hub", "worker", "--acp", companion, "--tag", *tags]
-        argv += ["--name", "beside the editor", "--url", _url(url)]
-    launch = Launch(lambda: _credentials(url), _url(url), version(), tags, argv)
-    try:
-        return asyncio.run(run(launch))
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-
-
-@acp.command()
-@click.option("--url", metavar="URL", help="The hub. Default: CROSSDOCK_URL, else the one logged in to.")
-@output_options
-def login(out: Output, url: str | None) -> int:
-    """Ask for a key of the hub, try it, and keep it for this user's editors."""
-    where = _url(url)
-    if sys.stdin.isatty():
-        where = click.prompt("Hub", default=where, err=True).rstrip("/")
-        key = click.prompt("Key", hide_input=True, err=True)
-    else:
-        key = sys.stdin.readline().strip()
-    asyncio.run(_try(where, key))
-    kept.save(_file(), Credentials(where, key))
-    out.record({"url": where, "file": str(_file())}, f"logged in to {where}", answer=where)
+    asyncio.run(launch(LauncherConfig(hub, version(), agent, tags, worker), stdout))
     return ExitCode.DONE
 
 
-async def _try(url: str, key: str) -> None:
-    """Call the hub once with the key.
+def _local(command: str | None, hub: "Hub") -> tuple[list[str], list[str]]:
+    """The tag by which the editor's sessions find the worker beside it, and that worker."""
+    if command is None:
+        return [], []
+    from hub.launcher.local_worker import tag_of
 
-    Raises:
-        Failure: it is not there, or does not take the key.
+    tag = tag_of(command)
+    argv = [sys.executable, "-m", "hub", "worker", "--acp", command, "--tag", tag, "--url", hub.url]
+    return [tag], [*argv, "--name", f"{tag} beside an editor"]
+
+
+@acp.command(
+    cls=ExampleHelp, examples="crossdock acp login\ncrossdock acp login --url https://hub.example.com"
+)
+@click.option("--url", metavar="URL", help="The hub. Default: asked for.")
+@output_options
+@click.pass_context
+def login(ctx: click.Context, out: Output, url: str | None) -> int:
+    """Ask for a hub and a key, try them, and keep them for this user.
+
+    Without a terminal, the key is read from stdin. The file is readable by you alone.
     """
-    from websockets.asyncio.client import connect
-    from websockets.exceptions import InvalidStatus, WebSocketException
+    import asyncio
 
-    address = f"{url.replace('http', 'ws', 1)}/acp"
-    problem: Exception
+    settings = load_settings(out, url=url or ctx.obj)
+    path = credentials.path_of()
+    where = settings.url or credentials.last_url(path) or DEFAULT_URL
+    if sys.stdin.isatty():
+        if url is None and ctx.obj is None:
+            where = click.prompt("Hub", default=where, err=True)
+        key = click.prompt("Key", hide_input=True, err=True)
+    else:
+        key = sys.stdin.readline().strip()
+    if not key:
+        hint = Hint("try", "crossdock keys create --scope agent --quiet, beside the hub")
+        raise Failure("no key was given", [hint], "UNAUTHORIZED", ExitCode.UNAUTHORIZED)
+    me = asyncio.run(_who(where, key))
     try:
-        async with connect(address, additional_headers={"Authorization": f"Bearer {key}"}, proxy=None):
-            return
-    except InvalidStatus as refused:
-        problem = refused
-        if refused.response.status_code in (401, 403):
-            hint = Hint("try", "crossdock keys create, where the hub runs")
-            said = Failure("the hub does not take this key", [hint], "UNAUTHORIZED", ExitCode.UNAUTHORIZED)
-        else:
-            said = Failure(f"{url} is no hub: it answers {refused.response.status_code}")
-    except (OSError, TimeoutError, ValueError, WebSocketException) as error:
-        problem = error
-        hint = Hint("try", f"curl {url}/health")
-        said = Failure(f"{url} cannot be reached: {error}", [hint], "UNREACHABLE", ExitCode.UNREACHABLE)
-    raise said from problem
+        credentials.keep(path, where, key)
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}") from None
+    known = {"url": where, "file": str(path), "owner_id": me["owner_id"], "scope": me["scope"]}
+    out.record(known, f"logged in to {where} as {me['owner_id']}; kept in {path}", answer=where)
+    return ExitCode.DONE
 
 
-def _file() -> Path:
-    return Path(click.get_app_dir("crossdock")) / "credentials.json"
+async def _who(url: str, key: str) -> dict[str, str]:
+    from hub.client import Crossdock
 
-
-def _url(flag: str | None) -> str:
-    saved, settings = kept.load(_file()), Settings.from_process()
-    url = flag or settings.url or (saved.url if saved else None) or settings.address()
-    return url.rstrip("/")
-
-
-def _credentials(flag: str | None) -> Credentials | None:
-    """The hub and the key that count now: what is said here and in the environment, else what was kept."""
-    saved, key = kept.load(_file()), Settings.from_process().api_key
-    if key is None and saved is not None:
-        key = saved.api_key
-    return None if key is None else Credentials(_url(flag), key)
+    async with Crossdock(url, key, retry_seconds=5) as client:
+        return dict(await client.me())

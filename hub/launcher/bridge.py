@@ -1,344 +1,377 @@
-"""Between an editor that knows one lasting agent and hubs that come and go: what is said again, and what not.
+"""Between an editor and the hub's connections, of which there may be many, one after the other.
 
-It opens no socket and reads no clock. An editor's request is kept until it is answered, and said again to the
-next connection; one that makes something carries a key, so that saying it twice makes it once. A session goes
-on behind the last update that the editor has. A question that is on the editor's screen stays there when the
-hub asks it again, and leaves it when somebody else has answered.
+What the editor asked stays here until it is answered. A new connection is brought to where the last one was:
+it says who the editor is, takes up its sessions behind what was told, and asks again what was not answered.
+Requests that would do something twice carry a key under which they happen once.
 """
 
+import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-META: Final = "_meta"
-KEY: Final = "crossdock/idempotencyKey"
-CLIENT: Final = "crossdock/clientId"
-TAGS: Final = "crossdock/tags"
-SEQ: Final = "crossdock/seq"
-AFTER: Final = "crossdock/afterSeq"
-PENDING: Final = "crossdock/pending"
-QUESTION: Final = ("crossdock/approvalId", "crossdock/inputId")
+from hub.launcher import messages
+from hub.launcher.messages import BadLine, Key, key_of, meta_of, params_of, told_up_to, with_meta
+from hub.launcher.questions import Question, Questions
+from schemas.acp import MAX_MESSAGE_BYTES, PENDING, SEQ, SESSION, TOKEN, initialized
 
-AUTH_REQUIRED: Final = -32000
-INVALID_REQUEST: Final = -32600
+MOST_PENDING: Final = 128
+"""Requests of the editor that wait for their answer: as many as the hub takes of one connection."""
+MOST_TRIES: Final = 5
+"""How often a request is asked again when it was the hub that broke over it."""
+PATIENCE: Final = 3.0
+"""How long the hub may take to answer `initialize`; then the launcher does."""
 CANCEL: Final = "$/cancel_request"
-START: Final = "0.0"
-"""The cursor before everything."""
-OURS: Final = "crossdock-"
-"""How ids begin under which the bridge asks for itself."""
+_KEYED: Final = frozenset({"session/new", "session/fork", "session/prompt"})
+_OPENS: Final = frozenset({"session/new", "session/fork", "session/load", "session/resume"})
 
-_MAKING: Final = frozenset({"session/new", "session/fork", "session/prompt"})
-_OPENING: Final = frozenset({"session/new", "session/fork", "session/load", "session/resume"})
-_ENDING: Final = frozenset({"session/close", "session/delete"})
-
-Message = dict[str, Any]
+Put = Callable[[bytes], Awaitable[None]]
+Cursor = tuple[int, int]
 
 
-@dataclass
+class Gone(Exception):
+    """The connection to the hub has ended."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request of the editor that waits for its answer."""
+
+    id: Any
+    method: str
+    params: Any
+    connection: int = 0
+    """The connection on which it was asked last; 0 for none."""
+    tries: int = 0
+    cancelled: bool = False
+    seen: Cursor | None = None
+    """For `session/load`: up to where the past has been told."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it is about."""
+        named = self.params.get("sessionId") if type(self.params) is dict else None
+        return named if type(named) is str else None
+
+
+@dataclass(slots=True)
 class Followed:
-    """A session that the editor has open, by the parameters that it was opened with."""
+    """A session that the editor has open, and up to where it was told."""
 
-    params: Mapping[str, Any]
-
-
-@dataclass
-class Question:
-    """A question on the editor's screen. `asked_as` is the hub's id for it now; `answer` waits for one."""
-
-    session_id: str | None
-    name: str | None
-    asked_as: Any = None
-    is_asked: bool = True
-    answer: Message | None = None
+    cwd: str
+    directories: Sequence[Any]
+    cursor: Cursor = (0, 0)
 
 
 @dataclass
 class Bridge:
-    """One editor. `tell` gets whole messages for it; what the methods return or yield is for the hub."""
+    """One editor. `to_editor` writes one line; `version` is ours; `tags` are put to every new session."""
 
-    tell: Callable[[str], None]
+    to_editor: Put
+    version: str
     tags: Sequence[str] = ()
-    """What the executor of its new sessions must offer."""
-    hello: Message | None = None
-    linked: bool = False
-    _greeted: bool = False
-    _logged_out: bool = False
-    _client: str = field(default_factory=lambda: secrets.token_urlsafe(12))
-    _unanswered: dict[str, Message] = field(default_factory=dict)
-    _sessions: dict[str, Followed] = field(default_factory=dict)
-    _cursors: dict[str, str] = field(default_factory=dict)
-    _held: list[str] = field(default_factory=list)
-    _questions: dict[str, Question] = field(default_factory=dict)
-    _asked: int = 0
-    _resuming: dict[str, str] = field(default_factory=dict)
+    agent: str | None = None
+    client_id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    refused: str | None = None
+    """Why the hub does not let us in; None while it does, or may."""
+    try_again: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the editor asks for another try with the credentials there are now."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the editor has said who it is."""
 
-    # -- from the editor
+    def __post_init__(self) -> None:
+        self._pending: dict[Key, Pending] = {}
+        self._sessions: dict[str, Followed] = {}
+        self._questions = Questions()
+        self._own: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._initialize: dict[str, Any] | None = None
+        self._late: asyncio.Task[None] | None = None
+        self._send: Put | None = None
+        self._connection = 0
+        self._ready = False
+        self._logged_out = False
+        self._numbers = 0
 
-    def from_editor(self, line: str) -> list[str]:
-        """Take a message of the editor; what goes to the hub now."""
-        message = _object(line)
-        if message is None:
-            return self._pass(line)  # the hub says what is wrong with it
+    # What the editor says.
+
+    async def hear_editor(self, line: bytes) -> None:
+        """One line of the editor."""
+        try:
+            message = messages.read(line, first=self._initialize is None)
+        except BadLine as bad:
+            await self._tell(messages.error(bad.id, bad.code, bad.message))
+            return
         if "method" not in message:
-            return self._answered(message, line)
-        if "id" not in message:
-            return self._pass(line)
-        if message["method"] == "initialize" and self.hello is None:
-            self.hello = _marked(message, **{CLIENT: self._client})
-            return []
-        text = self._prepared(message, line)
-        return [text] if self.linked else []
+            question = self._questions.answered(message)
+            if question is not None:
+                await self._pass_answer(question)
+        elif "id" not in message:
+            await self._hear_notification(message)
+        else:
+            await self._hear_request(message)
 
-    def _prepared(self, message: Message, line: str) -> str:
-        marks: dict[str, Any] = {}
-        if message["method"] in _MAKING:
-            marks[KEY] = secrets.token_urlsafe(18)
-        if message["method"] == "session/new" and self.tags:
-            marks[TAGS] = list(self.tags)
-        if marks:
-            message = _marked(message, **marks)
-            line = _text(message)
-        self._unanswered[_key(message["id"])] = message
-        return line
+    async def too_long(self, start: bytes) -> None:
+        """A line that was longer than any message may be; it was not kept."""
+        said = f"A message has at most {MAX_MESSAGE_BYTES} bytes"
+        await self._tell(messages.error(messages.id_of_start(start), messages.INVALID_REQUEST, said))
 
-    def _pass(self, line: str) -> list[str]:
-        if self.linked:
-            return [line]
-        self._held.append(line)
-        return []
+    async def _hear_request(self, message: dict[str, Any]) -> None:
+        id, method, params = message["id"], message["method"], message.get("params")
+        if key_of(id) in self._pending:
+            said = "A request with this id is being answered"
+            await self._tell(messages.error(None, messages.INVALID_REQUEST, said))
+        elif len(self._pending) >= MOST_PENDING:
+            said = f"{MOST_PENDING} requests are being answered; wait for one"
+            await self._tell(messages.error(id, messages.TOO_MANY, said))
+        elif (method == "initialize") != (self._initialize is None):
+            said = "Say initialize first" if self._initialize is None else "This connection is initialized"
+            await self._tell(messages.error(id, messages.INVALID_REQUEST, said))
+        elif self.refused is not None and method not in ("initialize", "authenticate"):
+            await self._tell(messages.error(id, messages.AUTH_REQUIRED, self.refused))
+        else:
+            await self._take(Pending(id, method, self._prepared(method, params)))
 
-    def _answered(self, message: Message, line: str) -> list[str]:
-        question = self._questions.get(str(message.get("id")))
-        if question is None:
-            return self._pass(line)
-        if not (self.linked and question.is_asked):
-            question.answer = message
-            return []
-        del self._questions[str(message["id"])]
-        return [_text({**message, "id": question.asked_as})]
+    def _prepared(self, method: str, params: Any) -> Any:
+        if params is None:
+            params = {}
+        if type(params) is not dict:
+            return params  # the hub says what is wrong with it
+        if method == "initialize":
+            return with_meta(params, clientId=self.client_id)
+        if method == "session/new":
+            params = with_meta(params, tags=list(self.tags) or None, agent=self.agent)
+        if method in _KEYED:
+            self._numbers += 1
+            params = with_meta(params, idempotencyKey=f"{self.client_id}.{self._numbers}")
+        return params
 
-    # -- from the hub
+    async def _take(self, pending: Pending) -> None:
+        size = len(messages.dumped(messages.call(pending.id, pending.method, pending.params)))
+        if size > MAX_MESSAGE_BYTES:
+            said = f"A message has at most {MAX_MESSAGE_BYTES} bytes"
+            await self._tell(messages.error(pending.id, messages.INVALID_REQUEST, said))
+            return
+        self._pending[key_of(pending.id)] = pending
+        if pending.method == "initialize":
+            self._initialize = pending.params if type(pending.params) is dict else {}
+            self.begun.set()
+            if self.refused is not None:
+                await self._initialize_here()
+                return
+            self._late = asyncio.create_task(self._answer_late())
+        elif pending.method == "authenticate" and self.refused is not None:
+            if params_of({"params": pending.params}).get("methodId") == TOKEN:
+                self.try_again.set()
+            else:
+                await self._fail(pending, messages.AUTH_REQUIRED, self.refused)
+            return
+        if self._ready:
+            await self._ask(pending)
 
-    def from_hub(self, text: str) -> list[str]:
-        """Take a message of the hub; what goes back to it now."""
-        message = _object(text)
-        if message is None:
-            return []
-        if "method" not in message:
-            return self._result(message, text)
-        params = message.get("params")
-        params = params if isinstance(params, dict) else {}
-        if "id" in message:
-            return self._question(message, params)
+    async def _answer_late(self) -> None:
+        """The hub does not answer: an editor that waits for nothing shows nothing."""
+        await asyncio.sleep(PATIENCE)
+        await self._initialize_here()
+
+    async def _initialize_here(self) -> None:
+        for pending in [p for p in self._pending.values() if p.method == "initialize"]:
+            del self._pending[key_of(pending.id)]
+            capabilities = params_of({"params": self._initialize}).get("clientCapabilities")
+            auth = capabilities.get("auth") if type(capabilities) is dict else None
+            can = type(auth) is dict and auth.get("terminal") not in (None, False)
+            await self._tell(messages.result(pending.id, initialized(self.version, terminal_login=can)))
+
+    async def _hear_notification(self, message: dict[str, Any]) -> None:
+        params = params_of(message)
         if message["method"] == CANCEL:
-            self._withdraw(params.get("requestId"))
-            return []
-        if message["method"] == "session/update":
-            seq = _meta(params).get(SEQ)
-            if isinstance(seq, str) and isinstance(params.get("sessionId"), str):
-                self._cursors[params["sessionId"]] = seq
-        self.tell(text)
-        return []
+            id = params.get("requestId")
+            meant = self._pending.get(key_of(id)) if type(id) in (str, int) else None
+            if meant is not None:
+                meant.cancelled = True
+        elif message["method"] == "session/cancel":
+            for pending in self._pending.values():
+                if pending.method == "session/prompt" and pending.session_id == params.get("sessionId"):
+                    pending.cancelled = True
+        if self._ready:
+            await self._say(message)
 
-    def _result(self, message: Message, text: str) -> list[str]:
-        name = message.get("id")
-        if isinstance(name, str) and name.startswith(OURS):
-            return list(self._own(name, message))
-        asked = self._unanswered.pop(_key(name), None)
-        if asked is not None and "result" in message:
-            self._learn(asked, message["result"])
-        self.tell(text)
-        return []
+    async def _pass_answer(self, question: Question) -> None:
+        if question.hub_id is not None and self._send is not None and question.answer is not None:
+            await self._say({**question.answer, "id": question.hub_id})
 
-    def _learn(self, asked: Message, result: Any) -> None:
-        method, params = asked["method"], asked.get("params") or {}
-        if method in _OPENING:
-            named = result.get("sessionId") if isinstance(result, dict) else None
-            session = params.get("sessionId") if method in ("session/load", "session/resume") else named
-            if isinstance(session, str):
-                self._sessions[session] = Followed(params)
-                if method in ("session/new", "session/load"):  # all of it is to be told
-                    self._cursors.setdefault(session, START)
-        elif method in _ENDING:
-            self._sessions.pop(str(params.get("sessionId")), None)
-        elif method in ("logout", "authenticate"):
+    # What the hub says.
+
+    async def hear_hub(self, text: str) -> None:
+        """One message of the hub."""
+        message = json.loads(text)
+        if "method" not in message:
+            await self._hear_answer(message, text)
+        elif "id" in message:
+            question, new = self._questions.asked(message)
+            if new:
+                await self._tell({**message, "id": question.id})
+            else:
+                await self._pass_answer(question)
+        elif message["method"] == CANCEL:
+            question_gone = self._questions.withdrawn(params_of(message).get("requestId"))
+            if question_gone is not None:
+                await self._tell(messages.notification(CANCEL, {"requestId": question_gone.id}))
+        else:
+            self._note(params_of(message))
+            await self.to_editor(_one_line(text))
+
+    async def _hear_answer(self, message: dict[str, Any], text: str) -> None:
+        id = message.get("id")
+        own = self._own.pop(id, None) if type(id) is str else None
+        if own is not None:
+            if not own.done():
+                own.set_result(message)
+            return
+        pending = self._pending.pop(key_of(id), None)
+        if pending is None:
+            if id is None:
+                await self.to_editor(_one_line(text))
+            return
+        if pending.method == "initialize" and self._late is not None:
+            self._late.cancel()
+        if "result" in message:
+            self._learn(pending, message["result"])
+        await self.to_editor(_one_line(text))
+
+    def _note(self, params: dict[str, Any]) -> None:
+        """How far the editor has been told of a session."""
+        cursor = _cursor(meta_of(params, SEQ))
+        named = meta_of(params, SESSION) or params.get("sessionId")
+        if cursor is None or type(named) is not str:
+            return
+        followed = self._sessions.get(named)
+        if followed is not None:
+            followed.cursor = max(followed.cursor, cursor)
+        for pending in self._pending.values():
+            if pending.method == "session/load" and pending.session_id == named:
+                pending.seen = cursor if pending.seen is None else max(pending.seen, cursor)
+
+    def _learn(self, pending: Pending, result: Any) -> None:
+        method, params = pending.method, params_of({"params": pending.params})
+        if method in _OPENS:
+            named = result.get("sessionId") if type(result) is dict else None
+            session_id = named if type(named) is str else pending.session_id
+            if session_id is not None:
+                followed = Followed(
+                    params.get("cwd") or "/",
+                    params.get("additionalDirectories") or (),
+                    _cursor(meta_of(result, SEQ)) or (0, 0),
+                )
+                self._sessions[session_id] = followed
+        elif method in ("session/close", "session/delete"):
+            self._sessions.pop(pending.session_id or "", None)
+        elif method in ("authenticate", "logout"):
             self._logged_out = method == "logout"
 
-    def _question(self, message: Message, params: Message) -> list[str]:
-        name = next((v for k in QUESTION if isinstance(v := _meta(params).get(k), str)), None)
-        for shown, question in self._questions.items():
-            if name is not None and question.name == name:
-                question.asked_as, question.is_asked = message["id"], True
-                if question.answer is None:
-                    return []
-                del self._questions[shown]
-                return [_text({**question.answer, "id": message["id"]})]
-        self._asked += 1
-        shown = f"hub-{self._asked}"
-        session = params.get("sessionId")
-        self._questions[shown] = Question(session if isinstance(session, str) else None, name, message["id"])
-        self.tell(_text({**message, "id": shown}))
-        return []
+    # Connections.
 
-    def _withdraw(self, asked_as: Any) -> None:
-        for shown, question in list(self._questions.items()):
-            if question.is_asked and question.asked_as == asked_as:
-                self._take_back(shown)
+    async def attach(self, send: Put) -> None:
+        """A connection is open: bring it to where the last one was, and use it.
 
-    def _take_back(self, shown: str) -> None:
-        del self._questions[shown]
-        self.tell(_text({"jsonrpc": "2.0", "method": CANCEL, "params": {"requestId": shown}}))
+        `hear_hub` is to be called meanwhile with what comes.
 
-    # -- connections come and go
-
-    def unlink(self) -> None:
-        """The connection is gone. Questions without a name will not be asked again by the same one."""
-        self.linked = False
-        self._resuming = {}
-        for shown, question in list(self._questions.items()):
-            question.is_asked = False
-            if question.name is None:
-                self._take_back(shown)
-
-    def greet(self) -> str:
-        """What a new connection hears first."""
-        assert self.hello is not None, "nobody connects before the editor has said hello"
-        return _text({**self.hello, "id": f"{OURS}hello"})
-
-    def _own(self, name: str, message: Message) -> Iterator[str]:
-        """Go on with a connection that has answered a question of the bridge's own."""
-        if name == f"{OURS}hello":
-            if not self._greeted:
-                self._greeted = True
-                assert self.hello is not None, "it was sent"
-                self.tell(_text({**message, "id": self.hello["id"]}))
+        Raises:
+            Gone: it ended, or does not take us.
+        """
+        self._connection += 1
+        self._send = send
+        self.refused = None
+        waits = any(pending.method == "initialize" for pending in self._pending.values())
+        if not waits and self._initialize is not None:
+            await self._ask_own("initialize", self._initialize)
             if self._logged_out:
-                yield _text({"jsonrpc": "2.0", "id": f"{OURS}logout", "method": "logout", "params": {}})
-            for n, (session, followed) in enumerate(self._sessions.items()):
-                self._resuming[f"{OURS}{n}"] = session
-                yield self._resume(f"{OURS}{n}", session, followed)
-        elif name in self._resuming:
-            session = self._resuming.pop(name)
-            self._compare(session, message.get("result"))
-        else:
-            return
-        if not self._resuming and not self.linked:
-            yield from self._catch_up()
+                await self._ask_own("logout", {})
+            for session_id in list(self._sessions):
+                await self._take_up(session_id)
+        while unasked := [p for p in self._pending.values() if p.connection != self._connection]:
+            await self._ask(unasked[0])
+        self._ready = True
 
-    def _resume(self, name: str, session: str, followed: Followed) -> str:
-        wanted = ("cwd", "mcpServers", "additionalDirectories")
-        params = {"sessionId": session} | {k: v for k, v in followed.params.items() if k in wanted}
-        request = {"jsonrpc": "2.0", "id": name, "method": "session/resume", "params": params}
-        return _text(_marked(request, **self._after(session)))
+    async def _take_up(self, session_id: str) -> None:
+        followed = self._sessions[session_id]
+        params = {
+            "sessionId": session_id,
+            "cwd": followed.cwd,
+            "additionalDirectories": list(followed.directories),
+        }
+        answer = await self._ask_own("session/resume", with_meta(params, afterSeq=_said(followed.cursor)))
+        if "result" not in answer:  # deleted by somebody else: what is asked about it is answered so
+            self._sessions.pop(session_id, None)
+        pending = meta_of(answer.get("result"), PENDING)
+        for question in self._questions.keep_only(session_id, pending if type(pending) is list else []):
+            await self._tell(messages.notification(CANCEL, {"requestId": question.id}))
 
-    def _after(self, session: str) -> dict[str, str]:
-        cursor = self._cursors.get(session)
-        return {} if cursor is None else {AFTER: cursor}
+    async def detach(self, *, broke: bool) -> None:
+        """The connection is gone. `broke`: the hub itself failed over something that it was asked."""
+        self._send, self._ready = None, False
+        own, self._own = self._own, {}
+        for waiting in own.values():
+            if not waiting.done():
+                waiting.set_exception(Gone("the connection has ended"))
+                waiting.exception()
+        for question in self._questions.disconnected():
+            await self._tell(messages.notification(CANCEL, {"requestId": question.id}))
+        for pending in [p for p in self._pending.values() if broke and p.connection == self._connection]:
+            pending.tries += 1
+            if pending.tries >= MOST_TRIES:
+                await self._fail(pending, messages.INTERNAL_ERROR, "The hub fails over this")
 
-    def _compare(self, session: str, result: Any) -> None:
-        """Take the questions off the screen that somebody has answered meanwhile."""
-        pending = _meta(result if isinstance(result, dict) else {}).get(PENDING)
-        if not isinstance(pending, list):
-            return
-        for shown, question in list(self._questions.items()):
-            if question.session_id == session and not question.is_asked and question.name not in pending:
-                self._take_back(shown)
+    async def refuse(self, why: str) -> None:
+        """The hub does not let us in: whatever the editor waits for is answered so."""
+        self.refused = why
+        await self._initialize_here()
+        for pending in list(self._pending.values()):
+            await self._fail(pending, messages.AUTH_REQUIRED, why)
 
-    def _catch_up(self) -> Iterator[str]:
-        self.linked = True
-        for message in self._unanswered.values():
-            if message["method"] == "session/load":
-                session = (message.get("params") or {}).get("sessionId")
-                message = _marked(message, **self._after(str(session)))
-            yield _text(message)
-        held, self._held = self._held, []
-        yield from held
+    # Words.
 
-    # -- no hub will have us
+    async def _ask(self, pending: Pending) -> None:
+        params = pending.params
+        if pending.seen is not None:
+            params = told_up_to(params, _said(pending.seen))
+        pending.connection = self._connection
+        await self._say(messages.call(pending.id, pending.method, params))
+        if pending.cancelled:
+            await self._say(messages.notification(CANCEL, {"requestId": pending.id}))
 
-    def refuse(self, version: str, why: str, *, terminal: bool) -> None:
-        """There is no valid key: say so to whatever is asked, and what to do about it."""
-        methods: list[Message] = [{"id": "hub-token", "name": "Key of the hub", "description": why}]
-        if terminal:
-            login = {"id": "hub-login", "type": "terminal", "name": "Log in to the hub", "description": why}
-            methods.insert(0, {**login, "args": ["login"], "env": {}})
-        if self.hello is not None and not self._greeted:
-            self._greeted = True
-            result = {
-                "protocolVersion": 1,
-                "agentCapabilities": {"loadSession": True},
-                "authMethods": methods,
-                "agentInfo": {"name": "crossdock", "title": "Crossdock", "version": version},
-            }
-            self.tell(_text({"jsonrpc": "2.0", "id": self.hello["id"], "result": result}))
-        self.fail_all(AUTH_REQUIRED, why)
+    async def _ask_own(self, method: str, params: Any) -> dict[str, Any]:
+        self._numbers += 1
+        id = f"{self.client_id}:{self._numbers}"
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._own[id] = answer
+        await self._say(messages.call(id, method, params))
+        return await answer
 
-    def give_up(self, code: int, why: str) -> None:
-        """There is no hub: answer what waits, `initialize` too."""
-        if self.hello is not None and not self._greeted:
-            refused = {"jsonrpc": "2.0", "id": self.hello["id"], "error": {"code": code, "message": why}}
-            self.hello = None
-            self.tell(_text(refused))
-        self.fail_all(code, why)
+    async def _say(self, message: dict[str, Any]) -> None:
+        if self._send is not None:
+            try:
+                await self._send(messages.dumped(message))
+            except Gone:
+                return  # it will be asked again
 
-    def fail_all(self, code: int, why: str) -> None:
-        """Answer everything that waits with an error."""
-        waiting, self._unanswered, self._held = self._unanswered, {}, []
-        for message in waiting.values():
-            told = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": code, "message": why}}
-            self.tell(_text(told))
+    async def _tell(self, message: dict[str, Any]) -> None:
+        await self.to_editor(messages.dumped(message))
 
-    @property
-    def greeted(self) -> bool:
-        """Whether `initialize` has been answered."""
-        return self._greeted
-
-    @property
-    def waits(self) -> bool:
-        """Whether the editor waits for an answer."""
-        return bool(self._unanswered) or (self.hello is not None and not self._greeted)
+    async def _fail(self, pending: Pending, code: int, said: str) -> None:
+        del self._pending[key_of(pending.id)]
+        await self._tell(messages.error(pending.id, code, said))
 
 
-def too_long(most: int) -> str:
-    """The answer to a message that was not read, since it is too long."""
-    why = {"code": INVALID_REQUEST, "message": f"A message has at most {most} bytes; this one was not read."}
-    return _text({"jsonrpc": "2.0", "id": None, "error": why})
+def _one_line(text: str) -> bytes:
+    return text.replace("\n", " ").encode() if "\n" in text else text.encode()
 
 
-def wants_terminal(hello: Message | None) -> bool:
-    """Whether the editor can run a login in a terminal."""
-    params = (hello or {}).get("params")
-    capabilities = params.get("clientCapabilities") if isinstance(params, dict) else None
-    auth = capabilities.get("auth") if isinstance(capabilities, dict) else None
-    return isinstance(auth, dict) and auth.get("terminal") is True
+def _cursor(said: Any) -> Cursor | None:
+    position, _, index = said.partition(".") if type(said) is str else ("", "", "")
+    return (int(position), int(index)) if position.isdigit() and index.isdigit() else None
 
 
-def _object(text: str) -> Message | None:
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None
-
-
-def _text(message: Message) -> str:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-
-
-def _key(name: Any) -> str:
-    return json.dumps(name)
-
-
-def _meta(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = params.get(META)
-    return found if isinstance(found, dict) else {}
-
-
-def _marked(message: Message, **marks: Any) -> Message:
-    """The message with marks in its `_meta`, which an editor's own of the same name win over."""
-    params = message.get("params")
-    if not isinstance(params, dict):
-        params = {}
-    return {**message, "params": {**params, META: {**marks, **_meta(params)}}}
+def _said(cursor: Cursor) -> str:
+    return f"{cursor[0]}.{cursor[1]}"

@@ -1,97 +1,160 @@
-"""Standard input and output as lines of any length that is allowed, without ever blocking the loop."""
+"""Lines on stdin and stdout, of any kind of file, without ever blocking the event loop.
+
+Both run in a thread of their own: a terminal, a pipe and a file are read alike, and an editor that reads
+nothing holds back whoever writes, and nobody else.
+"""
 
 import asyncio
 import os
-import sys
-from collections import deque
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-MOST_BYTES = 32 * 1024 * 1024
-"""Of one message of the editor."""
-MOST_WAITING = 1_000
-"""Messages for an editor that reads slowly; past it, the hub is not read."""
+_CHUNK: Final = 65_536
+_WATERMARK: Final = 1024 * 1024
+"""Bytes that may wait to be written; then the writer is held back."""
 
-
-class TooLong(Exception):
-    """A line was longer than is allowed; it was skipped."""
+Hear = Callable[[bytes], Awaitable[None]]
 
 
-async def lines() -> AsyncIterator[str | TooLong]:
-    """What the editor says, line by line, until it closes its end. Bytes that are no UTF-8 are replaced."""
-    reader = asyncio.StreamReader(limit=MOST_BYTES)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while True:
-        try:
-            line = await reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError as end:
-            if end.partial.strip():
-                yield end.partial.decode("utf-8", "replace")
+class Lines:
+    """Splits a stream into lines, and keeps no line that is longer than it may be."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._held = bytearray()
+        self._skipping = False
+
+    def feed(self, chunk: bytes) -> list[tuple[bytes, bool]]:
+        """The lines that are complete now; True with the start of one that was too long."""
+        found: list[tuple[bytes, bool]] = []
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            self._add(chunk[start:end], found)
+            if not self._skipping:
+                found.append((bytes(self._held), False))
+            self._held.clear()
+            self._skipping = False
+            start = end + 1
+        self._add(chunk[start:], found)
+        return [(line, long) for line, long in found if long or line.strip()]
+
+    def _add(self, piece: bytes, found: list[tuple[bytes, bool]]) -> None:
+        if self._skipping:
             return
-        except asyncio.LimitOverrunError:
-            if not await _skip(reader):
+        self._held += piece
+        if len(self._held) > self._longest:
+            found.append((bytes(self._held[:1024]), True))
+            self._held.clear()
+            self._skipping = True
+
+
+async def read_lines(fd: int, longest: int, hear: Hear, too_long: Hear) -> None:
+    """Hand over one line after the other until the input ends."""
+    loop = asyncio.get_running_loop()
+    chunks: asyncio.Queue[bytes] = asyncio.Queue()
+    room = threading.Semaphore(4)
+
+    def read() -> None:
+        while True:
+            try:
+                chunk = os.read(fd, _CHUNK)
+            except OSError:
+                chunk = b""
+            room.acquire()
+            try:
+                loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+            except RuntimeError:  # the loop has ended, and the program with it
                 return
-            yield TooLong()
-            continue
-        if line.strip():
-            yield line.decode("utf-8", "replace").strip()
+            if not chunk:
+                return
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    lines = Lines(longest)
+    while chunk := await chunks.get():
+        for line, long in lines.feed(chunk):
+            await (too_long if long else hear)(line)
+        room.release()
+    for line, _ in lines.feed(b"\n"):
+        await hear(line)
 
 
-async def _skip(reader: asyncio.StreamReader) -> bool:
-    """Read to the end of a line that is too long; false when nothing comes behind it."""
-    while True:
-        try:
-            await reader.readuntil(b"\n")
-        except asyncio.LimitOverrunError as error:
-            await reader.readexactly(max(error.consumed, 1))
-        except asyncio.IncompleteReadError:
-            return False
-        else:
-            return True
+class Writer:
+    """Writes lines in the order in which they are put."""
 
-
-class Out:
-    """Writes lines for the editor in order, from a thread of its own so that a slow editor blocks nothing."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[str] = deque()
-        self._more = asyncio.Event()
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._waiting = bytearray()
+        self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._done = asyncio.Event()
+        self._done.set()
+        self.broken = asyncio.Event()
+        """Set when nobody reads any more."""
 
-    def put(self, line: str) -> None:
-        """Queue a line."""
-        self._waiting.append(line)
-        self._more.set()
-        if len(self._waiting) > MOST_WAITING:
+    async def put(self, line: bytes) -> None:
+        """One line, behind those before it. Returns when there is room for more."""
+        if self.broken.is_set():
+            return
+        self._waiting += line
+        self._waiting += b"\n"
+        self._done.clear()
+        self._news.set()
+        if len(self._waiting) > _WATERMARK:
             self._room.clear()
+            await self._room.wait()
 
-    async def room(self) -> None:
-        """Return while the editor keeps up."""
-        await self._room.wait()
+    async def run(self) -> None:
+        """Write until cancelled."""
+        loop = asyncio.get_running_loop()
+        pipe: asyncio.Queue[bool] = asyncio.Queue()
+        outgoing: list[bytes] = []
+        ready = threading.Semaphore(0)
 
-    async def write(self) -> None:
-        """Write what is queued, for ever.
+        def write() -> None:
+            while True:
+                ready.acquire()
+                good = _write(self._fd, outgoing.pop())
+                try:
+                    loop.call_soon_threadsafe(pipe.put_nowait, good)
+                except RuntimeError:
+                    return
 
-        Raises:
-            OSError: the editor reads no more.
-        """
+        threading.Thread(target=write, name="stdout", daemon=True).start()
         while True:
-            await self._more.wait()
-            self._more.clear()
-            while self._waiting:
-                batch = "".join(f"{self._waiting.popleft()}\n" for _ in range(min(64, len(self._waiting))))
-                await asyncio.to_thread(_write, batch.encode())
-                if len(self._waiting) < MOST_WAITING // 2:
-                    self._room.set()
+            await self._news.wait()
+            self._news.clear()
+            if not self._waiting:
+                self._done.set()
+                continue
+            outgoing.append(bytes(self._waiting))
+            self._waiting.clear()
+            ready.release()
+            good = await pipe.get()
+            self._room.set()
+            self._news.set()
+            if not good:
+                self._waiting.clear()
+                self.broken.set()
 
-    async def empty(self) -> None:
-        """Write what is left."""
-        while self._waiting:
-            await asyncio.to_thread(_write, f"{self._waiting.popleft()}\n".encode())
+    async def flush(self, seconds: float) -> None:
+        """Return when all of it is written, or after so many seconds."""
+        waits = [asyncio.ensure_future(self._done.wait()), asyncio.ensure_future(self.broken.wait())]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
 
-def _write(data: bytes) -> None:
+def _write(fd: int, data: bytes) -> bool:
     view = memoryview(data)
     while view:
-        view = view[os.write(1, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # an editor may have made its end, and so ours, non-blocking
+            import select
+
+            select.select([], [fd], [], 1.0)
+        except OSError:
+            return False
+    return True

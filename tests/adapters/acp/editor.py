@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.adapters.acp.wires import PATIENCE, WIRES
+from tests.adapters.acp.wires import PATIENCE, WIRES, Wire
 from tests.hub.api.hub import Hub
 
 CWD = "/home/ann/project"
@@ -24,12 +24,12 @@ class Fault(Exception):
 class Editor:
     """A client and what it has heard: `updates`, `asked` (requests of the hub), `withdrawn`, and all."""
 
-    def __init__(self, hub: Hub, key: str | None, transport: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, wire: Callable[[Callable[[Any], None]], Wire]) -> None:
         self.heard: list[Any] = []
         self.asked: list[dict[str, Any]] = []
         self.withdrawn: list[Any] = []
         self.initialized: dict[str, Any] = {}
-        self.wire = WIRES[transport](hub.app.asgi, key, self._hear, headers)
+        self.wire = wire(self._hear)
         self._news = asyncio.Event()
         self._last = 0
         self._answers: dict[Any, asyncio.Future[Any]] = {}
@@ -63,6 +63,12 @@ class Editor:
         kind = f"{role}_message_chunk"
         said = [update["content"] for update in self.updates if update["sessionUpdate"] == kind]
         return "".join(block.get("text", f"<{block['type']}>") for block in said)
+
+    def text_of(self, session_id: str) -> str:
+        """What the agent said in one session."""
+        told = [m["params"] for m in self.heard if m.get("method") == "session/update"]
+        of = [p["update"] for p in told if p["sessionId"] == session_id]
+        return "".join(u["content"]["text"] for u in of if u["sessionUpdate"] == "agent_message_chunk")
 
     def errors(self) -> list[tuple[Any, int]]:
         """Ids and codes of the error answers."""
@@ -152,7 +158,7 @@ async def connected(
     meta: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Editor]:
     """A client on a connection, initialized unless told otherwise."""
-    editor = Editor(hub, key, transport, headers or {})
+    editor = Editor(lambda hear: WIRES[transport](hub.app.asgi, key, hear, headers or {}))
     await editor.wire.open()
     try:
         if initialize:

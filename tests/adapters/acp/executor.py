@@ -2,9 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from tests.hub.api.hub import Hub
+from tests.hub.api.hub import Answer
+
+
+class Rest(Protocol):
+    """A hub, as far as its REST API goes."""
+
+    async def send(self, method: str, path: str, *, key: str, json: Any = None) -> Answer:
+        """One request."""
+
+    async def post(self, path: str, json: Any = None, *, key: str) -> Answer:
+        """POST below `/api/v1`."""
+
+    async def agent(self, **fields: Any) -> Mapping[str, Any]:
+        """Register an agent."""
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:
@@ -18,7 +31,7 @@ def said(text: str, **more: Any) -> dict[str, Any]:
 class Held:
     """A turn in somebody's hands."""
 
-    hub: Hub
+    hub: Rest
     task: Mapping[str, Any]
     key: str
 
@@ -80,12 +93,12 @@ class Held:
 class Worker:
     """An executor that does what a test tells it, as `crossdock worker --acp` would."""
 
-    hub: Hub
+    hub: Rest
     id: str
     key: str
 
     @classmethod
-    async def registered(cls, hub: Hub, name: str = "coder", **fields: Any) -> "Worker":
+    async def registered(cls, hub: Rest, name: str = "coder", **fields: Any) -> "Worker":
         """A new one; it takes turns of any session."""
         agent = await hub.agent(name=name, protocol="acp", routing_tags=["acp"], max_concurrent=8, **fields)
         return cls(hub, agent["id"], agent["api_key"])

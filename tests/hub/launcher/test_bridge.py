@@ -1,228 +1,220 @@
-"""The bridge between an editor and hubs that come and go."""
+"""What an editor is answered by the launcher itself, whatever the hub does."""
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from hub.launcher.bridge import Bridge, wants_terminal
+import pytest
 
-Message = dict[str, Any]
+from hub.launcher import bridge as module
+from hub.launcher.bridge import Bridge, Gone
+from hub.launcher.stdio import Lines
+from schemas.acp import MAX_MESSAGE_BYTES
 
-
-class Editor:
-    """An editor with its bridge, and everything that was said to it."""
-
-    def __init__(self, tags: Sequence[str] = ()) -> None:
-        self.told: list[Message] = []
-        self.bridge = Bridge(lambda text: self.told.append(json.loads(text)), tags)
-
-    def says(self, **message: Any) -> list[Message]:
-        """What goes to the hub now."""
-        return [json.loads(text) for text in self.bridge.from_editor(json.dumps(message))]
-
-    def hears(self, **message: Any) -> list[Message]:
-        """The hub says something; what goes back to it."""
-        return [json.loads(text) for text in self.bridge.from_hub(json.dumps(message))]
-
-    def link(self) -> list[Message]:
-        """A hub that answers the greeting; what it hears next."""
-        hello = json.loads(self.bridge.greet())
-        return self.hears(id=hello["id"], result={"protocolVersion": 1})
-
-    def lose(self) -> None:
-        """The connection is gone."""
-        self.bridge.unlink()
-
-    def meets(self) -> None:
-        """The editor starts, and a hub is there."""
-        self.says(id=0, method="initialize", params={"protocolVersion": 1})
-        self.link()
-
-    def opens(self, session: str = "s1") -> None:
-        """A session."""
-        self.says(id="n", method="session/new", params={"cwd": "/w", "mcpServers": []})
-        self.hears(id="n", result={"sessionId": session})
+INITIALIZE = {
+    "protocolVersion": 1,
+    "clientCapabilities": {"auth": {"terminal": True}},
+}
 
 
-def update(session: str, seq: str, text: str = "x") -> Message:
-    return {
-        "method": "session/update",
-        "params": {"sessionId": session, "update": {"text": text}, "_meta": {"crossdock/seq": seq}},
-    }
+class Ends:
+    """Both ends of a bridge: what it has said to each."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.asked: list[Any] = []
+        self.bridge = Bridge(self._tell, "9.9", tags=["local:1"], agent=None)
+
+    async def _tell(self, line: bytes) -> None:
+        assert b"\n" not in line
+        self.told.append(json.loads(line))
+
+    async def send(self, line: bytes) -> None:
+        """What goes to the hub."""
+        self.asked.append(json.loads(line))
+
+    async def say(self, method: str, params: Any = None, id: Any = None) -> None:
+        """The editor says something."""
+        message = {"jsonrpc": "2.0", "method": method, "params": params or {}}
+        await self.hear(message if id is None else message | {"id": id})
+
+    async def hear(self, message: Any) -> None:
+        """A line of the editor."""
+        await self.bridge.hear_editor(json.dumps(message).encode())
+
+    async def answer(self, asked: Any, result: Any) -> None:
+        """The hub answers."""
+        await self.bridge.hear_hub(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return once it holds."""
+        async with asyncio.timeout(10):
+            while not holds():  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+
+    async def of_hub(self, method: str, params: Any, id: Any = None) -> None:
+        """The hub says something."""
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        await self.bridge.hear_hub(json.dumps(message if id is None else message | {"id": id}))
 
 
-def asked(name: str, id: Any, session: str = "s1") -> Message:
-    params = {"sessionId": session, "_meta": {"crossdock/approvalId": name}}
-    return {"id": id, "method": "session/request_permission", "params": params}
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    """A bridge that is connected to nothing."""
+    ends = Ends()
+    yield ends
+    await ends.bridge.refuse("the test is over")
 
 
-def test_initialize_is_answered_once_however_many_hubs_there_are() -> None:
-    editor = Editor()
-    editor.says(id=7, method="initialize", params={"protocolVersion": 1})
-    for _ in range(3):
-        editor.link()
-        editor.lose()
-    assert [m["id"] for m in editor.told] == [7]
+@pytest.fixture
+async def connected(ends: Ends) -> Ends:
+    """One whose editor and hub have met."""
+    await ends.bridge.attach(ends.send)
+    await ends.say("initialize", INITIALIZE, id=0)
+    await ends.answer(ends.asked[0], {"protocolVersion": 1})
+    ends.asked.clear()
+    ends.told.clear()
+    return ends
 
 
-def test_what_was_asked_before_there_was_a_hub_is_asked_when_there_is_one() -> None:
-    editor = Editor()
-    editor.says(id=0, method="initialize", params={})
-    assert editor.says(id=1, method="session/list", params={}) == []
-    assert [m["id"] for m in editor.link()] == [1]
-    editor.hears(id=1, result={"sessions": []})
-    editor.lose()
-    assert editor.link() == []
+@pytest.mark.parametrize(
+    ("line", "code", "id"),
+    [
+        (b"nonsense", -32700, None),
+        (b"[]", -32600, None),
+        (b'[{"jsonrpc":"2.0","id":1,"method":"x"}]', -32600, None),
+        (b"7", -32600, None),
+        (b'{"id":4,"method":"x"}', -32600, 4),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"x"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":"a","method":7}', -32600, "a"),
+        (b'{"jsonrpc":"2.0","id":5}', -32600, 5),
+        (b'{"jsonrpc":"2.0","id":6,"method":"x","params":{"n":NaN}}', -32700, None),
+        (b'{"jsonrpc":"2.0","id":7,"method":"x","params":' + b"[" * 500 + b"]" * 500 + b"}", -32700, None),
+        (b"\xff\xfe", -32700, None),
+    ],
+)
+async def test_a_line_that_is_no_message_is_answered_and_goes_no_further(
+    connected: Ends, line: bytes, code: int, id: Any
+) -> None:
+    await connected.bridge.hear_editor(line)
+    (told,) = connected.told
+    assert (told["error"]["code"], told["id"]) == (code, id)
+    assert connected.asked == []
 
 
-def test_a_prompt_is_said_again_under_the_same_key_behind_its_session() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.opens()
-    (prompt,) = editor.says(id=2, method="session/prompt", params={"sessionId": "s1", "prompt": []})
-    editor.hears(**update("s1", "9.0"))
-    editor.lose()
-    (resume,) = editor.link()
-    assert (resume["method"], resume["params"]["sessionId"]) == ("session/resume", "s1")
-    assert resume["params"]["_meta"]["crossdock/afterSeq"] == "9.0"
-    assert editor.hears(id=resume["id"], result={}) == [prompt]
-    editor.hears(id=2, result={"stopReason": "end_turn"})
-    assert editor.told[-1] == {"id": 2, "result": {"stopReason": "end_turn"}}
+async def test_a_line_that_is_too_long_is_answered_under_its_id_and_not_kept(connected: Ends) -> None:
+    lines = Lines(1000)
+    start = b'{"jsonrpc":"2.0","id":"big","method":"session/prompt","params":{"x":"'
+    found = lines.feed(start)
+    for _ in range(2000):
+        found += lines.feed(b"a" * 1000)
+    found += lines.feed(b'"}}\n{"next":1}\n')
+    assert [long for _, long in found] == [True, False]
+    assert found[1][0] == b'{"next":1}'
+    await connected.bridge.too_long(found[0][0])
+    assert (connected.told[0]["id"], connected.told[0]["error"]["code"]) == ("big", -32600)
 
 
-def test_a_session_that_has_said_nothing_goes_on_from_its_beginning() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.opens()
-    editor.lose()
-    (resume,) = editor.link()
-    assert resume["params"]["_meta"]["crossdock/afterSeq"] == "0.0"
+async def test_what_grows_beyond_a_message_on_its_way_is_refused(connected: Ends) -> None:
+    blocks = [{"type": "text", "text": "a" * (MAX_MESSAGE_BYTES - 150)}]
+    await connected.say("session/prompt", {"sessionId": "s", "prompt": blocks}, id=1)
+    assert connected.told[0]["error"]["code"] == -32600
+    assert connected.asked == []
 
 
-def test_a_load_that_was_cut_short_goes_on_where_it_was() -> None:
-    editor = Editor()
-    editor.meets()
-    load = {"sessionId": "s1", "cwd": "/w", "mcpServers": []}
-    editor.says(id=3, method="session/load", params=load)
-    editor.hears(**update("s1", "4.1"))
-    editor.lose()
-    (again,) = editor.link()
-    assert (again["id"], again["params"]["_meta"]["crossdock/afterSeq"]) == (3, "4.1")
+async def test_nothing_comes_before_initialize_and_it_comes_once(ends: Ends) -> None:
+    await ends.say("session/list", id=1)
+    await ends.say("initialize", INITIALIZE, id=2)
+    await ends.say("initialize", INITIALIZE, id=3)
+    assert [(told["id"], told["error"]["code"]) for told in ends.told] == [(1, -32600), (3, -32600)]
 
 
-def test_a_question_stays_on_the_screen_and_its_answer_finds_the_new_hub() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.opens()
-    editor.hears(**asked("a1", 5))
-    shown = editor.told[-1]["id"]
-    editor.lose()
-    (resume,) = editor.link()
-    editor.hears(id=resume["id"], result={"_meta": {"crossdock/pending": ["a1"]}})
-    count = len(editor.told)
-    assert editor.hears(**asked("a1", 1)) == []
-    assert len(editor.told) == count
-    assert editor.says(id=shown, result={"outcome": "yes"}) == [{"id": 1, "result": {"outcome": "yes"}}]
+async def test_an_id_that_is_being_answered_is_refused_under_no_id(connected: Ends) -> None:
+    await connected.say("session/list", id=1)
+    await connected.say("session/list", id=1)
+    await connected.say("session/list", id="1")
+    assert [told["id"] for told in connected.told] == [None]
+    assert [asked["id"] for asked in connected.asked] == [1, "1"]
 
 
-def test_an_answer_that_was_given_while_there_was_no_hub_is_not_lost() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.opens()
-    editor.hears(**asked("a1", 5))
-    shown = editor.told[-1]["id"]
-    editor.lose()
-    assert editor.says(id=shown, result="yes") == []
-    (resume,) = editor.link()
-    editor.hears(id=resume["id"], result={"_meta": {"crossdock/pending": ["a1"]}})
-    assert editor.hears(**asked("a1", 2)) == [{"id": 2, "result": "yes"}]
+async def test_requests_that_wait_are_bounded(connected: Ends) -> None:
+    for number in range(module.MOST_PENDING + 1):
+        await connected.say("session/list", id=number)
+    (told,) = connected.told
+    assert (told["id"], told["error"]["code"]) == (module.MOST_PENDING, -31429)
 
 
-def test_a_question_that_was_answered_elsewhere_leaves_the_screen() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.opens()
-    for name, hub_id in (("a1", 5), ("a2", 6)):
-        editor.hears(**asked(name, hub_id))
-    first, second = (m["id"] for m in editor.told[-2:])
-    editor.hears(method="$/cancel_request", params={"requestId": 6})
-    assert editor.told[-1] == {
-        "jsonrpc": "2.0",
-        "method": "$/cancel_request",
-        "params": {"requestId": second},
-    }
-    editor.lose()
-    (resume,) = editor.link()
-    editor.hears(id=resume["id"], result={"_meta": {"crossdock/pending": []}})
-    assert editor.told[-1]["params"] == {"requestId": first}
+async def test_an_editor_is_not_kept_waiting_by_a_hub_that_is_away(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    await ends.say("initialize", INITIALIZE, id=0)
+    await ends.until(lambda: bool(ends.told))
+    assert ends.told[0]["result"]["agentCapabilities"]["loadSession"] is True
+    assert [method["id"] for method in ends.told[0]["result"]["authMethods"]] == ["hub-login", "hub-token"]
+    await ends.say("session/new", {"cwd": "/", "mcpServers": []}, id=1)
+    attaching = asyncio.create_task(ends.bridge.attach(ends.send))
+    await ends.until(lambda: bool(ends.asked))
+    assert ends.asked[0]["method"] == "initialize"
+    await ends.answer(ends.asked[0], {"protocolVersion": 1})
+    await attaching
+    assert [asked["method"] for asked in ends.asked] == ["initialize", "session/new"]
+    assert ends.asked[1]["params"]["_meta"]["crossdock/tags"] == ["local:1"]
 
 
-def test_two_hubs_ids_are_never_the_same_to_the_editor() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.opens()
-    editor.hears(**asked("a1", 1))
-    editor.lose()
-    (resume,) = editor.link()
-    editor.hears(id=resume["id"], result={"_meta": {"crossdock/pending": ["a1"]}})
-    editor.hears(**asked("a2", 1))
-    assert len({m["id"] for m in editor.told if m.get("method") == "session/request_permission"}) == 2
+async def test_who_is_not_let_in_is_told_how_to_get_in_and_may_try_again(ends: Ends) -> None:
+    await ends.say("initialize", INITIALIZE, id=0)
+    await ends.bridge.refuse("no key")
+    await ends.say("session/new", {"cwd": "/", "mcpServers": []}, id=1)
+    assert "result" in ends.told[0]
+    assert (ends.told[1]["error"]["code"], ends.told[1]["error"]["message"]) == (-32000, "no key")
+    await ends.say("authenticate", {"methodId": "hub-login"}, id=2)
+    assert ends.told[2]["error"]["code"] == -32000
+    await ends.say("authenticate", {"methodId": "hub-token"}, id=3)
+    assert ends.bridge.try_again.is_set()
+    attaching = asyncio.create_task(ends.bridge.attach(ends.send))
+    await ends.until(lambda: bool(ends.asked))
+    await ends.answer(ends.asked[0], {"protocolVersion": 1})
+    await attaching
+    await ends.answer(ends.asked[1], {})
+    assert ends.told[-1] == {"jsonrpc": "2.0", "id": 3, "result": {}}
 
 
-def test_new_sessions_ask_for_the_agent_beside_the_editor() -> None:
-    editor = Editor(["beside:1"])
-    editor.meets()
-    (new,) = editor.says(id=1, method="session/new", params={"cwd": "/w", "mcpServers": []})
-    assert new["params"]["_meta"]["crossdock/tags"] == ["beside:1"]
+async def test_a_load_that_was_cut_short_goes_on_where_it_was(connected: Ends) -> None:
+    await connected.say("session/load", {"sessionId": "s", "cwd": "/", "mcpServers": []}, id=1)
+    update = {"sessionId": "s", "update": {}, "_meta": {"crossdock/seq": "7.2"}}
+    await connected.of_hub("session/update", update)
+    await connected.bridge.detach(broke=False)
+    connected.asked.clear()
+    attaching = asyncio.create_task(connected.bridge.attach(connected.send))
+    await connected.until(lambda: bool(connected.asked))
+    await connected.answer(connected.asked[0], {"protocolVersion": 1})
+    await attaching
+    assert connected.asked[1]["params"]["_meta"]["crossdock/afterSeq"] == "7.2"
 
 
-def test_what_the_editor_says_in_meta_wins() -> None:
-    editor = Editor(["beside:1"])
-    editor.meets()
-    meta = {"crossdock/idempotencyKey": "mine", "other": 1}
-    (prompt,) = editor.says(
-        id=1, method="session/prompt", params={"sessionId": "s", "prompt": [], "_meta": meta}
-    )
-    assert prompt["params"]["_meta"] == meta
+async def test_a_request_over_which_the_hub_breaks_is_not_asked_for_ever(ends: Ends) -> None:
+    await ends.say("initialize", INITIALIZE, id=0)
+    for _ in range(module.MOST_TRIES):
+        assert not ends.told
+        await ends.bridge.attach(ends.send)
+        await ends.bridge.detach(broke=True)
+    assert (ends.told[0]["id"], ends.told[0]["error"]["code"]) == (0, -32603)
 
 
-def test_a_closed_session_is_not_resumed() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.opens()
-    editor.says(id=4, method="session/close", params={"sessionId": "s1"})
-    editor.hears(id=4, result={})
-    editor.lose()
-    assert editor.link() == []
+async def test_a_question_without_a_name_is_withdrawn_when_its_connection_ends(connected: Ends) -> None:
+    await connected.of_hub("fs/read_text_file", {"sessionId": "s", "path": "/a"}, id=1)
+    assert connected.told[0]["id"] == 1
+    await connected.bridge.detach(broke=False)
+    assert connected.told[1]["params"] == {"requestId": 1}
 
 
-def test_whoever_logged_out_stays_logged_out() -> None:
-    editor = Editor()
-    editor.meets()
-    editor.says(id=4, method="logout", params={})
-    editor.hears(id=4, result={})
-    editor.lose()
-    assert [m["method"] for m in editor.link()] == ["logout"]
-
-
-def test_without_a_key_the_editor_learns_how_to_log_in() -> None:
-    editor = Editor()
-    capabilities = {"auth": {"terminal": True}}
-    editor.says(id=0, method="initialize", params={"clientCapabilities": capabilities})
-    editor.says(id=1, method="session/new", params={})
-    assert wants_terminal(editor.bridge.hello)
-    editor.bridge.refuse("1", "Run: crossdock acp login", terminal=True)
-    hello, refused = editor.told
-    assert [m["id"] for m in hello["result"]["authMethods"]] == ["hub-login", "hub-token"]
-    assert (refused["id"], refused["error"]["code"]) == (1, -32000)
-
-
-def test_notifications_wait_for_a_hub_and_garbage_is_the_hubs_to_judge() -> None:
-    editor = Editor()
-    editor.says(id=0, method="initialize", params={})
-    assert editor.says(method="session/cancel", params={"sessionId": "s"}) == []
-    assert editor.bridge.from_editor("[1,2") == []
-    assert [editor.bridge.hello is not None, editor.bridge.linked] == [True, False]
-    hello = json.loads(editor.bridge.greet())
-    sent = editor.bridge.from_hub(json.dumps({"id": hello["id"], "result": {}}))
-    assert [json.loads(sent[0])["method"], sent[1]] == ["session/cancel", "[1,2"]
+async def test_a_connection_that_ends_while_it_is_brought_up_to_date_says_so(connected: Ends) -> None:
+    await connected.bridge.detach(broke=False)
+    connected.asked.clear()
+    attaching = asyncio.create_task(connected.bridge.attach(connected.send))
+    await connected.until(lambda: bool(connected.asked))
+    await connected.bridge.detach(broke=False)
+    with pytest.raises(Gone):
+        await attaching
