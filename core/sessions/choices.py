@@ -26,6 +26,9 @@ ANY_AGENT: Final = "any"
 EVERYBODY: Final = "everybody"
 """The choice of agent by which a turn asks for no tag at all."""
 
+RESUMED: Final = 3
+"""How often a turn is tried whose agent can take its session up again; another agent tries it once."""
+
 
 @dataclass(frozen=True)
 class Configure:

@@ -15,6 +15,7 @@ from core.errors import Conflict, NotFound
 from core.fencing import P_NOW, P_TASK, check_lease
 from core.journal import tell
 from core.lifecycle import Who, touch
+from core.sessions.choices import RESUMED
 from core.sessions.session import P_SESSION, announce, unsealed
 from core.store import tables as t
 from core.store.engine import in_step
@@ -102,6 +103,11 @@ _REPORT = Statement(
     .values(executor=sa.bindparam("p_executor", type_=_s.executor.type), updated_at=P_NOW)
     .returning(*_s)
 )
+_ATTEMPTS = Statement(
+    sa.update(t.task)
+    .where(t.task.c.id == P_TASK)
+    .values(policy=sa.bindparam("p_policy", type_=t.task.c.policy.type))
+)
 _TITLE = Statement(
     sa.update(t.acp_session)
     .where(_OF_TASK)
@@ -180,7 +186,7 @@ async def brief(tx: Tx, query: TurnLease) -> Brief:
 
 
 async def report_session(tx: Tx, command: ReportSession) -> None:
-    """Keep what the executor knows of its own session, for the turns to come.
+    """Keep what the executor knows of its own session, for the turns to come, and for this one's retry.
 
     Raises:
         NotFound: no such task, or it is no turn of a session.
@@ -196,6 +202,11 @@ async def report_session(tx: Tx, command: ReportSession) -> None:
         "commands": [dict(offered) for offered in command.commands],
         "agent_info": command.agent_info,
     }
+    attempts = RESUMED if command.can_resume else 1
+    if task.policy["retry"]["max_attempts"] != attempts:
+        # What the turn was asked with was known of another agent, or of none.
+        retry = {**task.policy["retry"], "max_attempts": attempts}
+        tx.add(_ATTEMPTS, p_task_id=task.id, p_policy={**task.policy, "retry": retry})
     if executor == row.executor:
         return
     changed = await tx.one(

@@ -16,7 +16,7 @@ from core import access
 from core.errors import Conflict, NotFound, TooMany
 from core.fencing import P_TASK
 from core.routing import agent_tag
-from core.sessions.choices import AGENT_TAG, ANY_AGENT, EVERYBODY
+from core.sessions.choices import AGENT_TAG, ANY_AGENT, EVERYBODY, RESUMED
 from core.sessions.moves import SessionMove, move_session
 from core.sessions.session import P_SESSION, announce, change, find
 from core.store import tables as t
@@ -152,7 +152,7 @@ def _title(text: str) -> str:
 async def _task(tx: Tx, row: Row, command: PromptSession, waiting: Sequence[Row]) -> SubmitTask:
     executor = row.executor
     # An agent that knows the session by heart only would answer another question than was asked.
-    attempts = 3 if executor.get("can_resume") else 1
+    attempts = RESUMED if executor.get("can_resume") else 1
     return SubmitTask(
         title=_title(command.text) or "a prompt",
         input={"text": command.text, "prompt": [dict(block) for block in command.prompt]},

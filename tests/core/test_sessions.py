@@ -199,16 +199,25 @@ async def test_one_turn_can_be_stopped_alone(stage: Theatre) -> None:
 
 async def test_a_lost_executor_is_replaced_only_where_the_session_can_be_resumed(stage: Theatre) -> None:
     opened, coder = await stage.open(), await stage.coder()
-    first = await stage.prompt(opened)
-    held = await stage.work(coder)
-    report = executor.ReportSession(first, held.lease_id, agent_session_id="a1", can_resume=True)
-    await stage.platform.write(coder, executor.report_session, report)
-    await stage.later(61)
-    assert await stage.state(first) is TaskState.FAILED
-    second = await stage.prompt(opened)
-    await stage.work(coder)
-    await stage.later(61)
-    assert await stage.state(second) is TaskState.PENDING
+
+    async def lost(turn: UUID, can_resume: bool | None) -> TaskState:
+        held = await stage.work(coder)
+        if can_resume is not None:
+            report = executor.ReportSession(turn, held.lease_id, agent_session_id="a1", can_resume=can_resume)
+            await stage.platform.write(coder, executor.report_session, report)
+        await stage.later(61)
+        return await stage.state(turn)
+
+    assert await lost(await stage.prompt(opened), None) is TaskState.FAILED
+    assert await lost(await stage.prompt(opened), False) is TaskState.FAILED
+    again = await stage.prompt(opened)
+    assert await lost(again, True) is TaskState.PENDING
+    await stage.later(6)
+    assert await lost(again, False) is TaskState.FAILED
+    known = await stage.prompt(opened)
+    assert await lost(known, True) is TaskState.PENDING
+    await stage.stop(opened, known)
+    assert await lost(await stage.prompt(opened), True) is TaskState.PENDING
 
 
 async def test_the_agent_that_knows_the_session_gets_its_next_turn_first(stage: Theatre) -> None:

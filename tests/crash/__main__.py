@@ -1,6 +1,6 @@
 """`make crash`: thirty times SIGKILL under load on each database, and the counts.
 
-With `--streams`: 200 streams over 50 tasks, and ten kills.
+With `--streams`: 200 streams over 50 tasks, and ten kills. With `--turns`: agents' turns, and twenty kills.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.crash import streams
 from tests.crash.mutant import MUTANTS
 from tests.crash.run import Report, postgres_database, run
+from tests.crash.turns import Scene, Victim, scenario
 
 STREAMED = 50
 """Tasks, each with four readers."""
@@ -36,9 +37,12 @@ def main() -> int:
     )
     parser.add_argument("--mutants", action="store_true", help="kill hubs broken on purpose instead")
     parser.add_argument("--streams", action="store_true", help="readers of A2A streams instead of writers")
+    parser.add_argument("--turns", action="store_true", help="turns of ACP agents instead, on SQLite")
     options = parser.parse_args()
     if options.mutants:
         return asyncio.run(_teeth(options.seed))
+    if options.turns:
+        return asyncio.run(_turns(options.kills or 20, options.seed))
     kills = options.kills or (10 if options.streams else 30)
     return asyncio.run(_all(kills, options.seed, options.postgres, options.streams))
 
@@ -63,6 +67,18 @@ async def _all(kills: int, seed: int, postgres: str | None, reading: bool) -> in
             print(f"{report.database}: {report.seconds:.0f} s, {len(report.faults)} faults", file=sys.stderr)
     _show(reports)
     return 1 if any(report.faults for report in reports) else 0
+
+
+async def _turns(kills: int, seed: int) -> int:
+    rng = random.Random(seed)
+    victims = [rng.choice(list(Victim)) for _ in range(kills)]
+    with tempfile.TemporaryDirectory(prefix="crossdock-crash-") as directory:
+        scene = Scene(Path(directory), f"sqlite:///{directory}/hub.db", rng)
+        faults = await scenario(scene, victims)
+    print(f"turns: {kills} kills ({', '.join(victims)}), seed {seed}: {len(faults)} faults")
+    for fault in faults[:50]:
+        print(f"turns: {fault}")
+    return 1 if faults else 0
 
 
 async def _teeth(seed: int) -> int:

@@ -128,7 +128,7 @@ def do_spawn(session_id: str, rest: str) -> str:
         child.stdout.readline().strip(),
         child.stdout.readline().strip(),
     ]
-    say(session_id, " ".join(pids))
+    say(session_id, " ".join([*pids, ""]))
     return do_stream(session_id, rest or "100000 0.01")
 
 

@@ -113,6 +113,23 @@ async def test_leave_is_asked_over_any_door_and_the_answer_reaches_the_agent(cli
         assert done.output["text"] == f"chosen {option}"
 
 
+async def test_the_example_asks_before_it_shouts(hub: RunningHub, client: Crossdock, tmp_path: Path) -> None:
+    example = f"{sys.executable} {ROOT / 'examples' / 'acp' / 'agent.py'}"
+    environ = environ_of(hub.url, hub.admin_key, tmp_path)
+    arguments = ["worker", "--acp", example, "--workspace", str(tmp_path), "--tag", "shouting"]
+    process = await asyncio.create_subprocess_exec(*HUB, *arguments, env=environ, stderr=PIPE)
+    try:
+        for option, text in (("yes", "HELLO, CROSSDOCK "), ("no", "(silence) ")):
+            task = await client.tasks.create("hello, crossdock", required_tags=["shouting"])
+            event = await _happened(client, task, "approval.requested")
+            await client.approvals.decide(event.data["approval_id"], option_id=option)
+            done = await client.tasks.wait(task.id, timeout=30)
+            assert done.output == {"text": text, "stopReason": "end_turn"}
+    finally:
+        process.kill()
+        await process.communicate()
+
+
 async def test_a_question_holds_the_lease_until_it_is_answered(client: Crossdock) -> None:
     task = await client.tasks.create("elicit Which word?")
     await _happened(client, task, "asked")
