@@ -24,9 +24,10 @@ from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx
 from core.store.types import Id, Instant
 from core.targets import Targets
+from core.webhook_targets import WEBHOOKS
 from schemas.vocabulary import DeliveryState
 
-CHANNELS: Final[Mapping[str, Targets]] = MappingProxyType({PUSH.name: PUSH})
+CHANNELS: Final[Mapping[str, Targets]] = MappingProxyType({PUSH.name: PUSH, WEBHOOKS.name: WEBHOOKS})
 """Every kind of target, by its name."""
 DUE: Final = "deliveries"
 """The topic that is woken when something can be sent."""
@@ -86,9 +87,10 @@ class ListDeliveries:
 
 @dataclass(frozen=True)
 class Redeliver:
-    """Try a delivery again that was given up."""
+    """Try a delivery again that was given up; of None the target is not compared."""
 
     delivery_id: UUID
+    target_id: UUID | None = None
 
 
 _d = t.delivery.c
@@ -141,7 +143,7 @@ async def redeliver(tx: Tx, command: Redeliver) -> Delivery:
         Conflict: it is not dead, or its target is gone.
     """
     row = await tx.one(_GET, p_id=command.delivery_id)
-    if row is None:
+    if row is None or command.target_id not in (None, row.target_id):
         raise NotFound("no such delivery")
     if row.state != DeliveryState.DEAD:
         raise Conflict(f"the delivery is {row.state}; only a dead one is sent again")

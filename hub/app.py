@@ -35,9 +35,10 @@ from core.jobs.runner import Clockwork
 from core.keyring import Keyring
 from core.mcp.upkeep import Upkeep
 from core.platform import Platform
-from core.ports import Files
+from core.ports import Composer, Files
 from core.push_targets import PUSH
 from core.store import Store, migrate, open_store
+from core.webhook_targets import WEBHOOKS
 from hub import docs, health, oauth_pages
 from hub.admission import Admission, Site
 from hub.api import ROUTES, legacy_a2a
@@ -52,6 +53,7 @@ from hub.secret_file import HubSecret
 from hub.sessions import SESSIONS, Sessions
 from hub.settings import Settings, SettingsError
 from hub.version import version
+from hub.webhook_composer import WebhookComposer
 
 if TYPE_CHECKING:
     from adapters.a2a.grpc_binding import GrpcServer
@@ -115,7 +117,11 @@ def build(
     sender = WebhookSender(outbound)
     pace = Pace(retries=settings.delivery_retries)
     alone = settings.database_path is not None  # one process serves one SQLite file
-    courier = Courier(platform, sender, {PUSH.name: PushComposer(platform)}, pace, alone=alone)
+    composers: dict[str, Composer] = {
+        PUSH.name: PushComposer(platform),
+        WEBHOOKS.name: WebhookComposer(platform),
+    }
+    courier = Courier(platform, sender, composers, pace, alone=alone)
     fanout = Fanout(platform)
     delegator = Delegator(platform, outbound, presence=clockwork.presence.heard, alone=alone)
 
@@ -147,6 +153,7 @@ def build(
         servers=servers,
         files=files,
         oauth=engine,
+        receivers=sender,
     )
     api = Api(shared, ROUTES, authenticated)
     speaking_a2a = a2a.A2AConfig(

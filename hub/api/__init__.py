@@ -26,6 +26,7 @@ from hub.api import (
     tasks,
     tools,
     turns,
+    webhooks,
     workflow_parts,
     workflows,
     workspaces,
@@ -58,6 +59,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         workflows,
         workflow_parts,
         events,
+        webhooks,
         auth,
         legacy_a2a,
     )

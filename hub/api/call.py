@@ -19,7 +19,7 @@ from core.caller import Caller
 from core.errors import Unavailable
 from core.mcp.ports import Servers
 from core.platform import Platform
-from core.ports import Cards, Files
+from core.ports import Cards, Files, Receivers
 from core.store.tx import Tx
 from hub.places import Places
 
@@ -73,6 +73,8 @@ class Shared:
     """The hub's address as others reach it, without a trailing slash."""
     servers: Servers | None = None
     """Who looks at MCP servers."""
+    receivers: Receivers | None = None
+    """Who judges addresses that are to be notified."""
     files: Files | None = None
     """Who keeps what is too large for the database."""
 

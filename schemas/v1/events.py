@@ -19,6 +19,7 @@ EntityType = Literal[
     "api_key",
     "exposure",
     "signing_key",
+    "webhook",
     "system",
 ]
 Cursor = Annotated[int, Field(ge=0, le=2**53)]
