@@ -1,8 +1,7 @@
 """`make crash`: thirty times SIGKILL under load on each database, and the counts.
 
 With `--streams`: 200 streams over 50 tasks, and ten kills. With `--turns`: agents' turns, and twenty kills.
-With `--streams`: 200 streams over 50 tasks, and ten kills. With `--workflow`: a workflow of 1,000 tasks in a
-random graph, done by eight workers, while they and the hub are killed.
+With `--workflow`: 1,000 tasks in a random graph, done by eight workers, while they and the hub are killed.
 """
 
 import argparse

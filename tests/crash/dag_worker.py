@@ -1,4 +1,4 @@
-"""A worker of the workflow's crash test, in a process of its own: `python -m tests.crash.dag_worker AGENT_ID`.
+"""A worker of the workflow's crash test, in a process of its own: `-m tests.crash.dag_worker AGENT_ID`.
 
 It does sums: the output of a task is one more than the sum of what its input holds.
 """

@@ -1,4 +1,7 @@
-"""A workflow in a random graph ends as it must, whoever is killed; the long form: `make crash ARGS=--workflow`."""
+"""A workflow in a random graph ends as it must, whoever is killed.
+
+The long form, of 1,000 tasks: `make crash ARGS=--workflow`.
+"""
 
 from pathlib import Path
 
