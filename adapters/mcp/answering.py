@@ -19,6 +19,8 @@ from adapters.mcp.config import McpConfig
 from adapters.mcp.errors import McpError, describe
 from schemas.strict_json import dump_json
 
+GLANCE_SECONDS: Final = 0.03
+"""An answer that takes longer is given up when its client has left."""
 STALL_SECONDS: Final = 30.0
 """How long a reader may take nothing."""
 _HEADERS: Final = [
@@ -52,6 +54,10 @@ def refusal(error: McpError, id: jsonrpc.Id = None, *, modern: bool = False) -> 
 
 class Stream(Protocol):
     """What may be said ahead of a result."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the client has left, so that nobody hears the result."""
 
     def send(self, message: bytes) -> None:
         """Send a message."""
@@ -91,20 +97,33 @@ class Answer:
         """Do the work and send its answer."""
         work = asyncio.ensure_future(self._work(self))
         news = asyncio.ensure_future(self._news.wait())
+        gone: asyncio.Future[None] | None = None
         try:
-            patience = self._config.patience_seconds
-            await asyncio.wait({work, news}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and not self._pending:
+            first: set[asyncio.Future[Any]] = {work, news}
+            await asyncio.wait(first, timeout=GLANCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                gone = asyncio.ensure_future(disconnected(receive))
+                patience = self._config.patience_seconds
+                await asyncio.wait({*first, gone}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if gone is not None and gone.done():
+                self._left = True
+            elif work.done() and not self._pending:
                 await self._whole(work, scope, receive, send)
             else:
-                await self._stream(work, scope, receive, send)
+                gone = gone or asyncio.ensure_future(disconnected(receive))
+                await self._stream(work, scope, gone, send)
         finally:
-            await stop(news)
+            await stop(news, *([] if gone is None else [gone]))
             if self._left and self._finishes and not work.done():
                 _FINISHING.add(work)
                 work.add_done_callback(_finished)
             else:
                 await stop(work)
+
+    @property
+    def left(self) -> bool:
+        """Whether the client has left."""
+        return self._left
 
     def send(self, message: bytes) -> None:
         """Send a message ahead of the result. To a client that has left, nothing is sent."""
@@ -128,10 +147,9 @@ class Answer:
         await answer(scope, receive, send)
 
     async def _stream(
-        self, work: "asyncio.Future[bytes]", scope: Scope, receive: Receive, send: Send
+        self, work: "asyncio.Future[bytes]", scope: Scope, gone: "asyncio.Future[None]", send: Send
     ) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        gone = asyncio.ensure_future(disconnected(receive))
         revoked = asyncio.ensure_future(self._ended(scope))
         stopping = asyncio.ensure_future(self._config.stopping.wait())
         try:
@@ -159,7 +177,7 @@ class Answer:
         except TimeoutError:  # it reads nothing: it would read no last word either
             return
         finally:
-            await stop(gone, revoked, stopping)
+            await stop(revoked, stopping)
 
     def _last(self, work: "asyncio.Future[bytes]", *, revoked: bool) -> bytes:
         if work.cancelled():

@@ -35,6 +35,8 @@ class Call:
     ask: "Ask | None" = None
     """Asks the client something on the stream of this request. None in the modern era, which has results that
     ask, and wherever there is no stream."""
+    left: Callable[[], bool] = lambda: False
+    """Whether the client has left, so that nobody hears the result."""
     session: str | None = None
     """What the hub calls the client's session by; None in the modern era."""
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -58,7 +58,7 @@ class Modern:
             return await self._listen(call)
 
         async def work(stream: Stream) -> bytes:
-            call.notify = stream.notify
+            call.notify, call.left = stream.notify, lambda: stream.left
             return self._rendered(call, await self._server.answer(call))
 
         return Answer(call.id, work, self._config, self._authenticator.ended, modern=True)

@@ -230,7 +230,7 @@ class Sessions:
 
     def _run(self, call: Call, session: McpSession) -> ASGIApp:
         async def work(stream: Stream) -> bytes:
-            call.notify = stream.notify
+            call.notify, call.left = stream.notify, lambda: stream.left
             call.ask = self._running.asker(session, stream)
             key, current = (session.key, call.id), asyncio.current_task()
             if current is not None:

@@ -87,7 +87,7 @@ class Calling:
         with self._config.waits.taken_by(call.caller.principal_id):
             while not record.over:
                 left = deadline - self._platform.monotonic()
-                if left <= 0:
+                if left <= 0 or call.left():
                     return leave.waiting(record)
                 if call.progress_token is not None:
                     told += 1
@@ -101,12 +101,13 @@ class Calling:
         return await self.ended(call, record)
 
     async def ended(self, call: Call, record: CallRecord) -> Result:
-        """What came of a call that has ended, told to its caller: the same call again is a new one.
+        """What came of a call that has ended. Once its caller was told, the same call again is a new one.
 
         Raises:
             McpError: it has no result.
         """
-        await self._platform.write(replace(call.caller, replay_key=None), calls.collect, record.id)
+        if not call.left():
+            await self._platform.write(replace(call.caller, replay_key=None), calls.collect, record.id)
         return leave.outcome(record)
 
     async def _read(self, call: Call, call_id: UUID) -> CallRecord:

@@ -19,7 +19,7 @@ from core.errors import HubError, Unavailable
 from core.gateway import calls, leave
 from core.gateway.calls import Ended
 from core.gateway.catalogue import Named, find_item
-from core.gateway.leave import Decided, Take, Taken
+from core.gateway.leave import Decided, Lost, Take, Taken
 from core.gateway.policy import RESULT_BYTES
 from core.mcp.records import Item, ServerId, get_server
 from core.mcp.words import ItemKind
@@ -39,7 +39,7 @@ class Runner:
 
     desk: Desk
     alone: bool = False
-    _running: set["asyncio.Task[None]"] = field(default_factory=set)
+    _running: dict["asyncio.Task[None]", Lost] = field(default_factory=dict)
     _loop: "asyncio.Task[None] | None" = None
 
     async def start(self) -> None:
@@ -56,7 +56,11 @@ class Runner:
         tasks = [*self._running, *([self._loop] if self._loop else [])]
         for task in tasks:
             task.cancel()
+        running = list(self._running.values())
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(Unavailable):
+            for lost in running:  # one may have been stopped before it could say anything
+                await self.desk.platform.write(SYSTEM(lost.tenant_id), leave.give_up, lost)
 
     async def look(self) -> int:
         """One look; tells how many calls it took up."""
@@ -69,8 +73,8 @@ class Runner:
             taken = await platform.write(SYSTEM(decided.tenant_id), leave.take, command)
             if taken is not None and current is not None:
                 task = asyncio.create_task(self._send(taken, current), name=f"call {taken.call.id}")
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._running[task] = Lost(decided.tenant_id, decided.call_id)
+                task.add_done_callback(lambda task: self._running.pop(task, None))
         return len(found)
 
     async def settled(self) -> None:
