@@ -139,7 +139,7 @@ def build(
     identity = oauth.Identity(public_url, settings.oauth_client_url or public_url + CLIENT_DOCUMENT)
     engine = oauth.OAuthEngine(platform, outbound, oauth.OAuthConfig(identity, given.extras, given.connected))
     credentials = oauth.ServerCredentials(oauth.Authorizations(platform, engine))
-    servers = given.servers = ServerReader(outbound, client_info(version()), credentials)
+    servers = given.servers = ServerReader(outbound, client_info(version()), credentials, platform)
     consent = oauth.OAuthUpkeep(platform, engine)
     registry = Upkeep(platform, servers)
     shared = Shared(

@@ -18,6 +18,7 @@ from core.caller import SYSTEM
 from core.errors import HubError, Unavailable
 from core.gateway import leave
 from core.jobs import due
+from core.mcp import hosting
 from core.platform import Platform
 from core.ports import Files
 from core.store.tx import Tx
@@ -125,6 +126,7 @@ class Clockwork:
         """Drop what is kept for a time only."""
         await self._platform.write(SYSTEM(NOBODY), due.forget_old, None)
         await self._platform.write(SYSTEM(NOBODY), mcp_sessions.forget_idle, None)
+        await self._platform.write(SYSTEM(NOBODY), hosting.forget, None)
 
     async def remove_files(self) -> None:
         """Remove the files that nothing refers to."""

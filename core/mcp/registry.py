@@ -29,7 +29,7 @@ from core.mcp_oauth.connection_records import ServerId as OAuthOf
 from core.mcp_oauth.connections import remove_connection
 from core.store.replay import Beside
 from core.store.statement import Row, Statement
-from core.store.tables.mcp_registry import mcp_server
+from core.store.tables.mcp_registry import mcp_channel, mcp_hosting, mcp_server
 from core.store.tx import Tx
 from schemas.vocabulary import Health, VerificationStatus
 
@@ -102,6 +102,10 @@ _DOCUMENT = Statement(
     .values(document=sa.bindparam("p_document", type_=_s.document.type))
 )
 _DELETE = Statement(sa.delete(mcp_server).where(_s.id == P_SERVER, access.within_tenant(mcp_server)))
+_DROP_HOSTING = (
+    Statement(sa.delete(mcp_channel).where(mcp_channel.c.server_id == P_SERVER)),
+    Statement(sa.delete(mcp_hosting).where(mcp_hosting.c.server_id == P_SERVER)),
+)
 _TAKEN = Statement(
     sa.select(_s.id, _s.name, _s.slug).where(
         access.within_tenant(mcp_server),
@@ -252,6 +256,8 @@ async def remove(tx: Tx, command: ServerId) -> None:
     await drop_items(tx, row.id)
     await drop_parameters(tx, row.id)
     await remove_connection(tx, OAuthOf(row.id))
+    for statement in _DROP_HOSTING:
+        await tx.run(statement, p_server_id=row.id)
     await tx.run(_DELETE, p_server_id=row.id)
     data = {"server_id": str(row.id), "name": row.name, "slug": row.slug}
     tx.event("mcp_server.removed", entity_type="mcp_server", entity_id=row.id, data=data)

@@ -20,6 +20,7 @@ from core.mcp.health import Soon, verify_soon
 from core.mcp.ports import ServerRefused, Servers
 from core.mcp.records import CHANGED, P_SERVER, ServerId, open_server
 from core.mcp.verification import reverify_server, wanted_of
+from core.mcp.words import ServerKind
 from core.platform import Platform
 from core.store.statement import Statement
 from core.store.tables.mcp_registry import mcp_server
@@ -78,7 +79,8 @@ _s = mcp_server.c
 _NOW = sa.bindparam("p_now", type_=Instant())
 _IS_DUE = sa.and_(
     _s.is_archived == sa.false(),
-    _s.verification_status != VerificationStatus.UNKNOWN.value,
+    # A draft waits for its authorization; a hosted server only for its worker.
+    sa.or_(_s.verification_status != VerificationStatus.UNKNOWN.value, _s.kind == ServerKind.HOSTED.value),
     sa.or_(
         _s.verify_at <= _NOW,
         sa.and_(_s.health == Health.UNREACHABLE.value, _s.retry_at <= _NOW),

@@ -13,6 +13,7 @@ from hub.cli.failure import ExitCode, Failure, Hint
 from hub.cli.frame import ExampleHelp, database_option, load_settings, output_options
 from hub.cli.output import Output
 from hub.cli.worker_acp import TAG, AcpOptions, acp_options, agent, identity_of
+from hub.cli.worker_mcp import host
 from hub.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ ACP_CONCURRENCY = 8
 """A session that waits for its owner's leave must not keep others waiting."""
 OWN_KEY_LASTS = timedelta(minutes=10)
 """It only registers the agent, which then works under a key of its own."""
+HOSTING_KEY_LASTS = timedelta(days=365)
+"""It is what an MCP server is hosted with."""
 
 
 @click.command(
@@ -31,6 +34,7 @@ OWN_KEY_LASTS = timedelta(minutes=10)
         "crossdock worker --exec 'jq -r .input.text|ascii_upcase'\n"
         "crossdock worker --exec './review.py --fast' --name reviewer --tag role:reviewer --concurrency 4\n"
         "crossdock worker --exec 'python answer.py' --env OPENAI_API_KEY\n"
+        "crossdock worker --mcp 'uvx mcp-server-time' --name time\n"
         "crossdock worker --acp 'opencode acp' --workspace ~/project --allow read --allow 'execute:git diff*'"
     ),
 )
@@ -47,6 +51,12 @@ OWN_KEY_LASTS = timedelta(minutes=10)
     help="An agent that speaks ACP on stdin and stdout, run for each session.",
 )
 @acp_options
+@click.option(
+    "--mcp",
+    "mcp",
+    metavar="CMD",
+    help="An MCP server that speaks on stdin and stdout, run for each session of the hub.",
+)
 @click.option("--name", help="How the agent is called. Default: this machine's name.")
 @click.option(
     "--tag", "tags", multiple=True, metavar="TAG", help="What it offers; tasks ask for it. Repeatable."
@@ -76,6 +86,7 @@ def worker(
     command: str | None,
     acp: str | None,
     acp_options: AcpOptions,
+    mcp: str | None,
     name: str | None,
     tags: tuple[str, ...],
     tools: tuple[str, ...],
@@ -97,25 +108,35 @@ def worker(
     however long the answer takes. A RULE is KIND or KIND:GLOB, such as read or 'execute:git diff*'; the
     strictest that fits counts. It offers the tag acp, which sessions ask for.
 
+    With --mcp the hub's gateway offers the server's tools to whom they are granted; each session has a
+    program of its own, at most --concurrency (4) at once, which ends with the session or the worker.
+
     Without CROSSDOCK_API_KEY, beside the hub's own database, it lets itself in.
     """
     from hub.worker import DEFAULT_TIMEOUT_MINUTES, BadCommand, Program, Story, WorkerConfig, passed_on, words
 
-    if (command is None) == (acp is None):
-        raise click.UsageError("say either --exec CMD or --acp CMD")
+    if sum(each is not None for each in (command, acp, mcp)) != 1:
+        raise click.UsageError("say one of --exec CMD, --acp CMD and --mcp CMD")
+    if mcp is not None and (tags or tools or agent_id):
+        raise click.UsageError("--tag, --tool and --agent are for tasks, not for --mcp")
     if acp is None and acp_options.given:
         raise click.UsageError("this option is for --acp")
     try:
-        argv = words(command or acp or "")
+        argv = words(command or acp or mcp or "")
     except BadCommand as bad:
-        raise click.UsageError(f"{'--acp' if acp else '--exec'}: {bad}") from None
+        raise click.UsageError(f"{'--acp' if acp else '--mcp' if mcp else '--exec'}: {bad}") from None
     program = (
         Program(argv, environ=passed_on(variables)) if acp is None else agent(argv, variables, acp_options)
     )
     settings = load_settings(out, url=url, database_url=db)
     hub_url = settings.url or settings.address()
     name = name or socket.gethostname()
-    key = settings.api_key or asyncio.run(_own_key(out, settings, name))
+    key = settings.api_key or asyncio.run(
+        _own_key(out, settings, name, OWN_KEY_LASTS if mcp is None else HOSTING_KEY_LASTS)
+    )
+    if mcp is not None:
+        environ = passed_on(variables)
+        return host(out, argv, environ, name=name, places=concurrency, url=hub_url, api_key=key)
     config = WorkerConfig(
         url=hub_url,
         api_key=key,
@@ -161,7 +182,7 @@ async def _until_told(out: Output, config: "WorkerConfig", program: "Program | A
     return ExitCode.DONE
 
 
-async def _own_key(out: Output, settings: Settings, name: str) -> str:
+async def _own_key(out: Output, settings: Settings, name: str, lasts: timedelta) -> str:
     """A key made beside the hub's database, as its operator could."""
     from core.auth import CreateKey, create_key
     from core.principals import OwnerType
@@ -191,7 +212,7 @@ async def _own_key(out: Output, settings: Settings, name: str) -> str:
             OwnerType.USER,
             "local-operator",
             label=f"worker {name}"[:255],
-            expires_at=datetime.now(UTC) + OWN_KEY_LASTS,
+            expires_at=datetime.now(UTC) + lasts,
         )
         new = await here.platform.write(here.caller, create_key, command)
     assert new.api_key is not None

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from hub.client.agents import Agents, Approvals
 from hub.client.events import Events
+from hub.client.hosting import Hostings
 from hub.client.keys import Keys
 from hub.client.tasks import Tasks
 from hub.client.transport import Transport
@@ -33,6 +34,7 @@ class Crossdock:
     events: Events
     playbooks: Playbooks
     workflows: Workflows
+    hostings: Hostings
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Crossdock:
         self.approvals = Approvals(transport)
         self.turns = Turns(transport)
         self.keys = Keys(transport)
+        self.hostings = Hostings(transport)
         return self
 
     async def me(self) -> Mapping[str, Any]:

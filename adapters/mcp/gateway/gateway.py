@@ -50,7 +50,7 @@ class Gateway:
             platform,
             config,
             Targets(platform, credentials),
-            Upstream(outbound),
+            Upstream(outbound, platform),
             Pool(platform.monotonic),
             bridge,
             self._calling,

@@ -12,6 +12,7 @@ from typing import Any, Final
 from adapters.mcp import errors, wire
 from adapters.mcp.upstream.compat import open_compat
 from adapters.mcp.upstream.failures import BadAnswer, TimedOut
+from adapters.mcp.upstream.hosted import open_hosted
 from adapters.mcp.upstream.http import Leg
 from adapters.mcp.upstream.interface import Client, OnMessage, RpcError, Session, Target
 from adapters.mcp.upstream.legacy import LegacySession
@@ -19,6 +20,7 @@ from adapters.mcp.upstream.modern import ModernSession
 from adapters.mcp.upstream.openapi import OpenApiSession
 from adapters.outbound import Outbound
 from core.mcp.words import Era, TransportPreference, VerifiedTransport
+from core.platform import Platform
 
 OPEN_SECONDS: Final = 30.0
 _OF_MODERN: Final = frozenset({errors.HEADER_MISMATCH, errors.MISSING_CAPABILITY, errors.UNSUPPORTED_VERSION})
@@ -29,8 +31,10 @@ _NOT_STREAMABLE: Final = frozenset({400, 404, 405})
 class Upstream:
     """The hub's way to MCP servers. Connections are pooled by the guarded client beneath."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, platform: Platform | None = None) -> None:
+        """Without a platform the servers that workers host cannot be called."""
         self._outbound = outbound
+        self._platform = platform
 
     async def open(
         self,
@@ -60,6 +64,10 @@ class Upstream:
     async def _open(
         self, target: Target, client: Client, era: Era | None, on_message: OnMessage | None
     ) -> Session:
+        if target.hosted_in is not None:
+            if self._platform is None:
+                raise BadAnswer("servers that workers host cannot be called from here")
+            return await open_hosted(self._platform, target.hosted_in, target, client, on_message)
         leg, verdict = Leg(self._outbound, target), target.verdict
         if target.document is not None:
             return OpenApiSession(leg)

@@ -21,6 +21,7 @@ from core.mcp.definitions import FoundItem
 from core.mcp.ports import Fault, ServerFound, ServerRefused, ServerWanted
 from core.mcp.upkeep import tells
 from core.mcp.words import AuthMode, Era, ItemKind, ServerKind
+from core.platform import Platform
 from schemas.strict_json import InvalidJson, dump_json, parse_json
 
 LOOK_SECONDS: Final = 60.0
@@ -47,10 +48,14 @@ class ServerReader:
     """`core.mcp.ports.Servers` for servers of MCP over HTTP."""
 
     def __init__(
-        self, outbound: Outbound, info: Mapping[str, Any], credentials: Credentials = NO_CREDENTIALS
+        self,
+        outbound: Outbound,
+        info: Mapping[str, Any],
+        credentials: Credentials = NO_CREDENTIALS,
+        platform: Platform | None = None,
     ) -> None:
         self._outbound = outbound
-        self._upstream = Upstream(outbound)
+        self._upstream = Upstream(outbound, platform)
         self._client = Client(info)
         self._credentials = credentials
 
@@ -106,6 +111,8 @@ class ServerReader:
         return target_of(wanted, credential)
 
     def _check(self, wanted: ServerWanted) -> None:
+        if wanted.kind is ServerKind.HOSTED:
+            return
         if "?" in wanted.endpoint_url or "#" in wanted.endpoint_url:
             raise ServerRefused("the endpoint's URL has a query or a fragment: give parameters instead")
         self._called(filled(wanted.endpoint_url, wanted.values), "the endpoint")

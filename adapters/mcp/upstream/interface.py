@@ -73,8 +73,8 @@ class Target:
     credential: Credential | None = field(default=None, repr=False)
     document: Mapping[str, Any] | None = field(default=None, repr=False)
     """The OpenAPI document of a server that is none of MCP."""
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What only one kind of server needs."""
+    hosted_in: UUID | None = None
+    """The tenant of a server whose program a worker runs."""
 
 
 @dataclass(frozen=True, slots=True)

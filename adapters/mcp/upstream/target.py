@@ -12,7 +12,7 @@ from core.mcp.health import check_callable
 from core.mcp.ports import ServerWanted, Value
 from core.mcp.records import McpServer, OpenServer, ServerId, open_server
 from core.mcp.verification import wanted_of
-from core.mcp.words import Era, Placement
+from core.mcp.words import Era, Placement, ServerKind
 from core.platform import Platform
 
 Credentials: TypeAlias = Callable[[UUID, UUID, str], Credential | None]
@@ -65,6 +65,7 @@ def target_of(
         seconds=wanted.seconds,
         credential=credential,
         document=wanted.document,
+        hosted_in=wanted.tenant_id if wanted.kind is ServerKind.HOSTED else None,
     )
 
 

@@ -149,6 +149,57 @@ class McpParameterRow(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=Instant)
 
 
+class McpHostingRow(SQLModel, table=True):
+    """A worker that runs the program of a hosted server, under a lease that fences it."""
+
+    __tablename__ = "mcp_hosting"
+    server_id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    lease_id: UUID = Field(sa_type=Id)
+    holder_id: UUID = Field(sa_type=Id)
+    places: int
+    """How many programs it runs at once."""
+    expires_at: datetime = Field(sa_type=Instant)
+    started_at: datetime = Field(sa_type=Instant)
+
+
+class McpChannelRow(SQLModel, table=True):
+    """One run of a hosted program, for one session."""
+
+    __tablename__ = "mcp_channel"
+    __table_args__ = (sa.Index("mcp_channel_lease", "lease_id"),)
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    server_id: UUID = Field(sa_type=Id)
+    lease_id: UUID = Field(sa_type=Id)
+    error: str | None = None
+    """Why it has ended, where the worker has said so."""
+    given_id: UUID | None = Field(default=None, sa_type=Id)
+    """The last frame that the worker gave."""
+    needed_until: datetime = Field(sa_type=Instant)
+    """Renewed by whoever uses it; afterwards nobody does."""
+    opened_at: datetime = Field(sa_type=Instant)
+
+
+class McpFrameRow(SQLModel, table=True):
+    """A message on its way through a channel. It is gone as soon as it was taken."""
+
+    __tablename__ = "mcp_frame"
+    __table_args__ = (
+        sa.Index("mcp_frame_lease", "lease_id", "id", **where("is_outbound")),
+        sa.Index("mcp_frame_channel", "channel_id", "id", **where("NOT is_outbound")),
+    )
+    id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    lease_id: UUID = Field(sa_type=Id)
+    channel_id: UUID = Field(sa_type=Id)
+    is_outbound: bool
+    """From the hub to the worker."""
+    kind: str
+    body: str | None = None
+    created_at: datetime = Field(sa_type=Instant)
+
+
 class McpOauthProfileRow(SQLModel, table=True):
     """A client that an operator registered at an authorization server, to be used for several MCP servers."""
 
@@ -251,6 +302,9 @@ class McpOauthFlowRow(SQLModel, table=True):
 mcp_server = table("mcp_server")
 mcp_item = table("mcp_item")
 mcp_parameter = table("mcp_parameter")
+mcp_hosting = table("mcp_hosting")
+mcp_channel = table("mcp_channel")
+mcp_frame = table("mcp_frame")
 mcp_oauth_profile = table("mcp_oauth_profile")
 mcp_oauth_connection = table("mcp_oauth_connection")
 mcp_oauth_flow = table("mcp_oauth_flow")
