@@ -16,6 +16,8 @@ from core.store.statement import Statement
 from core.store.tx import Tx
 from core.store.types import Id
 
+OVERFLOW = "overflow"
+"""Why a target is paused: too much waits for its endpoint already."""
 TARGETS = "targets"
 """The topic that is woken when a first target may have come."""
 

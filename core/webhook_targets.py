@@ -17,7 +17,7 @@ from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tables.operations import webhook
 from core.store.tx import Tx
-from core.targets import P_TARGET, Match
+from core.targets import OVERFLOW, P_TARGET, Match
 
 TESTED: Final = "webhook.tested"
 """An event that only the webhook hears that it is about."""
@@ -132,7 +132,8 @@ async def open_webhook(tx: Tx, target_id: UUID) -> WebhookTarget | None:
     secrets = [sealer.open(row.secret, place_of(row.tenant_id, row.id, "secret"))]
     if row.previous_secret is not None and _still(row.previous_until, tx.now):
         secrets.append(sealer.open(row.previous_secret, place_of(row.tenant_id, row.id, "previous_secret")))
-    return WebhookTarget(row.url, row.is_active, secrets)
+    # What waited when it was paused is still told.
+    return WebhookTarget(row.url, row.is_active or row.disabled == OVERFLOW, secrets)
 
 
 def _still(until: Any, now: datetime) -> bool:

@@ -24,6 +24,7 @@ from core.platform import Platform
 from core.ports import Due, NoTarget, Outgoing
 from core.push_targets import PushTarget, open_target
 from core.sealing import Unsealable
+from core.targets import OVERFLOW
 from core.tasks.read import GetTask, view_task
 from schemas.strict_json import dump_json
 
@@ -81,8 +82,8 @@ class PushComposer:
         event = await platform.read(hub, event_at, due.pos)
         if target is None or event is None or event.version is None:
             raise NoTarget("no_target" if target is None else "no_event")
-        if target.config.disabled is not None:  # it ended while this one was made
-            raise NoTarget(target.config.disabled)
+        if target.config.disabled not in (None, OVERFLOW):  # it ended while this one was made
+            raise NoTarget(target.config.disabled or "")
         format = self._formats[target.config.protocol_version]
         try:
             said = await self._said(target, event, due.entity_id)

@@ -23,7 +23,7 @@ from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Statement, insert
 from core.store.tx import EVENTS, Tx
-from core.targets import TARGETS
+from core.targets import OVERFLOW, TARGETS, Targets
 from schemas.vocabulary import DeliveryState
 
 CURSOR: Final = "fan-out"
@@ -34,6 +34,8 @@ LAG: Final = 10_000
 """How far the durable cursor may stay behind when there is nothing to write."""
 PAUSE: Final = 0.01
 """Between two looks while events keep coming."""
+WAITING: Final = 10_000
+"""Deliveries that may wait for one endpoint. A target that would add to more is paused, and says so."""
 BACKSTOP: Final = 1.0
 """Between two looks when nobody says that there is something; and how long a replica that stepped back lets
 another be silent."""
@@ -64,6 +66,8 @@ class FanOut:
 
     after: int
     upto: int
+    waiting: int = WAITING
+    """How many may wait for one endpoint."""
 
 
 _P_NAME = sa.bindparam("p_name", type_=sa.String())
@@ -79,16 +83,33 @@ _ADVANCE = Statement(
     .where(t.consumer.c.name == _P_NAME, t.consumer.c.pos == sa.bindparam("p_after", type_=sa.BigInteger()))
     .values(pos=sa.bindparam("p_upto", type_=sa.BigInteger()))
 )
-_MAKE = Statement(insert(t.delivery).on_conflict_do_nothing(index_elements=["target_id", "pos"]))
+MAKE: Final = Statement(insert(t.delivery).on_conflict_do_nothing(index_elements=["target_id", "pos"]))
+_d, _q = t.delivery.c, t.delivery_queue.c
+_P_WAITING = sa.bindparam("p_waiting", type_=sa.Integer())
+_open = sa.select(_d.id).where(_d.settled_at.is_(None)).limit(_P_WAITING).subquery("open_ones")
+_MANY = Statement(sa.select(sa.func.count().label("n")).select_from(_open))
+_FULL = Statement(
+    sa.select(_q.endpoint)
+    .select_from(
+        sa.join(
+            t.delivery,
+            t.delivery_queue,
+            sa.and_(_d.target_id == _q.target_id, _d.entity_id == _q.entity_id),
+        )
+    )
+    .where(_d.settled_at.is_(None))
+    .group_by(_q.endpoint)
+    .having(sa.func.count() >= _P_WAITING)
+)
 _new = insert(t.delivery_queue)
 # An update that changes next to nothing, but locks the row: whoever is about to find the queue empty and to
 # delete it waits for these deliveries, and then finds them.
-_QUEUE = Statement(
+QUEUE: Final = Statement(
     _new.on_conflict_do_update(
         index_elements=["target_id", "entity_id"], set_={"endpoint": _new.excluded.endpoint}
     )
 )
-_UNTRIED: Final[Mapping[str, Any]] = MappingProxyType(
+UNTRIED: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "state": DeliveryState.PENDING.value,
         "attempt": 0,
@@ -121,13 +142,19 @@ async def look(tx: Tx, query: Look) -> Horizon:
 async def fan_out(tx: Tx, command: FanOut) -> bool:
     """Make the deliveries of some events, and move the cursor; False when another replica has moved it.
 
-    Events that were fanned out before make nothing twice.
+    Events that were fanned out before make nothing twice. A target whose endpoint has as much waiting as it
+    may is paused instead; what waits already is still sent.
     """
     if not await tx.run(_ADVANCE, p_name=CURSOR, p_after=command.after, p_upto=command.upto):
         return False
+    full = await _full(tx, command.waiting)
     queues: dict[tuple[UUID, UUID], dict[str, Any]] = {}
+    paused: dict[UUID, Targets] = {}
     for channel in CHANNELS.values():
         for match in await channel.matches(tx, command.after, command.upto):
+            if match.endpoint in full:
+                paused[match.target_id] = channel
+                continue
             shared = {
                 "tenant_id": match.tenant_id,
                 "channel": channel.name,
@@ -136,15 +163,29 @@ async def fan_out(tx: Tx, command: FanOut) -> bool:
                 "next_at": tx.now,
             }
             queues[match.target_id, match.entity_id] = {**shared, "endpoint": match.endpoint}
-            tx.add(_MAKE, **shared, **_UNTRIED, id=tx.new_id(), pos=match.pos, created_at=tx.now)
+            tx.add(MAKE, **shared, **UNTRIED, id=tx.new_id(), pos=match.pos, created_at=tx.now)
     for _, queue in sorted(queues.items()):
-        tx.add(_QUEUE, **queue, lease_id=None, lease_until=None)
+        tx.add(QUEUE, **queue, lease_id=None, lease_until=None)
     await tx.flush()
+    for target_id, channel in sorted(paused.items()):
+        await channel.disable(tx, target_id, OVERFLOW)
     for channel in CHANNELS.values():
         await channel.retire(tx, command.after, command.upto)
     if queues:
         tx.wake(DUE)
+    if paused:
+        logging.getLogger("crossdock.fanout").warning(
+            "%d targets are paused: %d deliveries wait for their endpoint", len(paused), command.waiting
+        )
     return True
+
+
+async def _full(tx: Tx, waiting: int) -> frozenset[str]:
+    """The endpoints that have as much waiting as they may. Nearly always there is not that much in all."""
+    many = await tx.one(_MANY, p_waiting=waiting)
+    if many is None or many.n < waiting:
+        return frozenset()
+    return frozenset(row.endpoint for row in await tx.all(_FULL, p_waiting=waiting))
 
 
 async def skip(tx: Tx, command: FanOut) -> bool:
@@ -159,8 +200,16 @@ async def skip(tx: Tx, command: FanOut) -> bool:
 class Fanout:
     """This replica's candidate for the work."""
 
-    def __init__(self, platform: Platform, *, backstop: float = BACKSTOP, pause: float = PAUSE) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        *,
+        backstop: float = BACKSTOP,
+        pause: float = PAUSE,
+        waiting: int = WAITING,
+    ) -> None:
         self._platform = platform
+        self._waiting = waiting
         self._backstop = backstop
         self._pause = pause
         self._reached = 0
@@ -217,7 +266,7 @@ class Fanout:
             # Another one works. What is still not fanned out at the next look shows that it has stopped.
             return False
         if seen.found or seen.upto - seen.cursor >= LAG:
-            self.leading = await platform.write(_HUB, fan_out, FanOut(seen.cursor, seen.upto))
+            self.leading = await platform.write(_HUB, fan_out, FanOut(seen.cursor, seen.upto, self._waiting))
             if not self.leading:
                 return False
         self._reached = seen.upto

@@ -17,6 +17,7 @@ from hub.api import (
     mcp_grants,
     mcp_hosting,
     playbooks,
+    push_configs,
     remote_agents,
     remote_mcp_oauth,
     remote_mcp_oauth_profiles,
@@ -62,6 +63,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         workflow_parts,
         events,
         webhooks,
+        push_configs,
         auth,
         legacy_a2a,
     )

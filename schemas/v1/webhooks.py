@@ -88,7 +88,7 @@ class Webhook(TypedDict):
     description: str | None
     is_active: bool
     disabled: str | None
-    """Why nothing comes any more: `gone` when the receiver answered 410."""
+    """Why nothing new comes: `gone` when the receiver answered 410, `overflow` when too much waited."""
     created_at: Instant
     updated_at: Instant
 

@@ -30,9 +30,7 @@ class Told(Reporter):
         """What is answered to a request for leave; without one it waits for ever."""
         self.answer: Sequence[Mapping[str, Any]] | None = None
         self.refuse_posts: Exception | None = None
-        self.brief_now = brief
-        self.brief_later: Brief | None = None
-        """What is answered from the second time on."""
+        self._brief = brief
         self._changed = asyncio.Condition()
 
     @property
@@ -69,11 +67,9 @@ class Told(Reporter):
             self._changed.notify_all()
 
     async def brief(self) -> Brief:
-        now = self.brief_now
-        if now is None:
+        if self._brief is None:
             raise NotFound("no turn")
-        self.brief_now = self.brief_later or now
-        return now
+        return self._brief
 
     async def session(self, **said: Any) -> None:
         self.reports.append(said)
@@ -152,6 +148,6 @@ class Stage:
         told = self.turn(text, **more) if isinstance(text, str) else text
         async with asyncio.timeout(PATIENCE):
             output = await self.agent(told.claim, told)
-        if told.brief_now is not None and told.reports:
-            self._known[told.brief_now.session_id] = told.reports[-1]["agent_session_id"]
+        if told._brief is not None and told.reports:
+            self._known[told._brief.session_id] = told.reports[-1]["agent_session_id"]
         return output, told
