@@ -57,6 +57,9 @@ async def ended_once(place: Place, task_id: str) -> None:
 pytestmark = pytest.mark.timeout(240)  # each start of a hub takes as long as the machine lets it
 
 
+@pytest.mark.requirement(
+    "stdio-restart", "prompt-updates-first", "cancel-answer", "cancel-request-sent", on="launcher"
+)
 async def test_a_hub_that_is_killed_in_mid_turn_is_invisible_to_the_editor(place: Place) -> None:
     """Four sessions of one editor live through the same two outages, and each is asked and told once."""
     editor, launcher = await launched(place.hub.url, place.key, place.home)
@@ -112,6 +115,7 @@ async def test_a_hub_that_is_killed_in_mid_turn_is_invisible_to_the_editor(place
     assert launcher.process.returncode == 0
 
 
+@pytest.mark.requirement("stdio-killed", "permission-asked-again", on="launcher")
 async def test_a_launcher_or_an_editor_that_ends_in_mid_turn_loses_nothing(place: Place) -> None:
     editor, launcher = await launched(place.hub.url, place.key, place.home)
     session_id = await editor.new()

@@ -1,10 +1,27 @@
 """Prompts are turns: told while they run, answered when they are over, queued, cancelled, and never lost."""
 
-from tests.adapters.acp.editor import Editor, connected
+from typing import Any
+
+import pytest
+
+from tests.adapters.acp.editor import CWD, Editor, Fault, connected
 from tests.adapters.acp.executor import Worker, said
 from tests.hub.api.hub import Hub
 
+requirement = pytest.mark.requirement
+WRONG: list[Any] = [
+    [],
+    "text",
+    [{"type": "text"}],
+    [{"type": "pigeon"}],
+    [{"type": "image", "data": "not base64!", "mimeType": "image/png"}],
+    [{"type": "resource", "resource": {"uri": "file:///a"}}],
+    [{"type": "resource_link", "name": "a"}],
+    ["text"],
+]
 
+
+@requirement("prompt-updates-first", "prompt-stop-reason", "prompt-usage")
 async def test_a_turn_is_told_in_order_and_answered_after_its_updates(editor: Editor, worker: Worker) -> None:
     session_id = await editor.new()
     turn = editor.prompt(session_id, "Count.")
@@ -24,6 +41,7 @@ async def test_a_turn_is_told_in_order_and_answered_after_its_updates(editor: Ed
     assert editor.heard.index(told[0]) < editor.heard.index(ended[0])
 
 
+@requirement("update-lossless", "meta-preserved")
 async def test_what_an_agent_says_comes_out_as_it_went_in(editor: Editor, worker: Worker) -> None:
     session_id = await editor.new()
     turn = editor.prompt(session_id, "Go.")
@@ -38,6 +56,7 @@ async def test_what_an_agent_says_comes_out_as_it_went_in(editor: Editor, worker
     assert told["_meta"]["crossdock/taskId"] == held.task["id"]
 
 
+@requirement("prompt-content", "mcp-servers-passed")
 async def test_the_executor_gets_what_was_said_word_by_word(editor: Editor, worker: Worker) -> None:
     servers = [{"name": "s", "command": "/bin/s", "args": ["-v"], "env": [{"name": "K", "value": "secret!"}]}]
     session_id = await editor.new(mcpServers=servers, additionalDirectories=["/var/data"])
@@ -57,6 +76,7 @@ async def test_the_executor_gets_what_was_said_word_by_word(editor: Editor, work
     assert brief["mcp_servers"] == servers
 
 
+@requirement("prompt-queue")
 async def test_prompts_of_one_session_run_one_after_the_other(editor: Editor, worker: Worker) -> None:
     session_id = await editor.new()
     turns = [editor.prompt(session_id, text) for text in ("first", "second", "third")]
@@ -71,6 +91,7 @@ async def test_prompts_of_one_session_run_one_after_the_other(editor: Editor, wo
     assert editor.text() == "first. second. third. "
 
 
+@requirement("cancel-answer", "cancel-last-words")
 async def test_a_cancelled_turn_says_its_last_words_and_is_no_error(editor: Editor, worker: Worker) -> None:
     session_id = await editor.new()
     running, waiting = editor.prompt(session_id, "long"), editor.prompt(session_id, "later")
@@ -86,6 +107,7 @@ async def test_a_cancelled_turn_says_its_last_words_and_is_no_error(editor: Edit
     assert editor.text() == "begun, stopped"
 
 
+@requirement("load-running")
 async def test_a_lost_connection_loses_nothing(hub: Hub, ann: str, worker: Worker, transport: str) -> None:
     async with connected(hub, ann, transport) as editor:
         session_id = await editor.new()
@@ -100,3 +122,62 @@ async def test_a_lost_connection_loses_nothing(hub: Hub, ann: str, worker: Worke
         await held.say("four")
         await held.complete()
         await editor.until(lambda: editor.text() == "one two three four")
+
+
+@requirement("cancel-request")
+async def test_a_prompt_is_withdrawn_like_any_request(editor: Editor, worker: Worker) -> None:
+    session_id = await editor.new()
+    running, waiting = editor.prompt(session_id, "one"), editor.prompt(session_id, "two")
+    held = await worker.take()
+    second = editor._last
+    await editor.notify("$/cancel_request", {"requestId": second})
+    assert (await editor.settled(waiting))["stopReason"] == "cancelled"
+    await held.complete()
+    assert (await editor.settled(running))["stopReason"] == "end_turn"
+
+
+@requirement("prompt-stop-reason")
+async def test_why_a_turn_ended_is_told(editor: Editor, worker: Worker) -> None:
+    session_id = await editor.new()
+    for reason in ("max_tokens", "max_turn_requests", "refusal", "end_turn"):
+        turn = editor.prompt(session_id, "Go.")
+        await worker.echo(reason=reason)
+        assert (await editor.settled(turn))["stopReason"] == reason
+
+
+@requirement("prompt-failed")
+async def test_a_turn_that_failed_is_an_error_with_its_task(editor: Editor, worker: Worker) -> None:
+    turn = editor.prompt(await editor.new(), "Go.")
+    held = await worker.take()
+    error = {"category": "agent_error", "message": "It broke.", "recoverable": False}
+    await held.post("fail", {"error": error})
+    with pytest.raises(Fault) as fault:
+        await editor.settled(turn)
+    assert (fault.value.code, fault.value.message) == (-32603, "It broke.")
+    assert fault.value.data["taskId"] == held.task["id"]
+
+
+@requirement("prompt-content", "params-checked")
+async def test_a_prompt_of_something_else_is_refused(editor: Editor) -> None:
+    session_id = await editor.new()
+    for blocks in WRONG:
+        params = {"sessionId": session_id, "prompt": blocks}
+        assert (await editor.fault("session/prompt", params)).code == -32602
+
+
+async def test_a_prompt_under_the_same_key_is_one_turn(
+    hub: Hub, ann: str, transport: str, worker: Worker
+) -> None:
+    meta = {"crossdock/idempotencyKey": "k1"}
+    async with connected(hub, ann, transport, meta={"crossdock/clientId": "c"}) as editor:
+        session_id = await editor.new()
+        editor.prompt(session_id, "Go.", _meta=meta)
+        held = await worker.take()
+    async with connected(hub, ann, transport, meta={"crossdock/clientId": "c"}) as editor:
+        await editor.call("session/resume", {"sessionId": session_id, "cwd": CWD})
+        turn = editor.prompt(session_id, "Go.", _meta=meta)
+        await held.say("Once.")
+        await held.complete()
+        assert (await editor.settled(turn))["stopReason"] == "end_turn"
+        assert editor.text() == "Once."
+        assert await worker.nothing()

@@ -1,20 +1,17 @@
 """The manifest and the tests name each other: a row without a test fails, and a test without its row."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conformance.a2a.collector import LETTERS, REPORT
+from tests.conformance.requirements import shown_by
 
 HERE = Path(__file__).parent
-TESTS = HERE.parents[1]
+LETTERS = {"JSONRPC": "J", "HTTP+JSON": "H", "GRPC": "G", "card": "C", "webhook": "W"}
+"""Where a row applies, by what a test's parameters or its mark say."""
 LOOKED_AT = (
     "conformance/a2a",
     "conformance/test_a2a_python_client.py",
@@ -35,18 +32,7 @@ def rows() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     """What the tests say that they show, whichever of them this run selects."""
-    report = tmp_path_factory.mktemp("requirements") / "report.json"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "tests.conformance.a2a.collector"]
-        + [str(TESTS / path) for path in LOOKED_AT],
-        cwd=TESTS.parent,
-        env={**os.environ, REPORT: str(report)},
-        capture_output=True,
-        text=True,
-        timeout=170,
-    )
-    assert report.exists(), run.stdout[-2000:] + run.stderr[-2000:]
-    return {(name, letter) for name, letter in json.loads(report.read_text())}
+    return shown_by(LOOKED_AT, LETTERS, tmp_path_factory.mktemp("requirements") / "report.json")
 
 
 def test_every_row_is_well_formed(rows: dict[str, Any]) -> None:

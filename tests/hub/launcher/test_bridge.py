@@ -12,6 +12,7 @@ from hub.launcher.bridge import Bridge, Gone
 from hub.launcher.stdio import Lines
 from schemas.acp import MAX_MESSAGE_BYTES
 
+requirement = pytest.mark.requirement
 INITIALIZE = {
     "protocolVersion": 1,
     "clientCapabilities": {"auth": {"terminal": True}},
@@ -78,6 +79,7 @@ async def connected(ends: Ends) -> Ends:
     return ends
 
 
+@requirement("rpc-envelope", "rpc-batch", on="launcher")
 @pytest.mark.parametrize(
     ("line", "code", "id"),
     [
@@ -103,6 +105,7 @@ async def test_a_line_that_is_no_message_is_answered_and_goes_no_further(
     assert connected.asked == []
 
 
+@requirement("limits-message", on="launcher")
 async def test_a_line_that_is_too_long_is_answered_under_its_id_and_not_kept(connected: Ends) -> None:
     lines = Lines(1000)
     start = b'{"jsonrpc":"2.0","id":"big","method":"session/prompt","params":{"x":"'
@@ -123,6 +126,7 @@ async def test_what_grows_beyond_a_message_on_its_way_is_refused(connected: Ends
     assert connected.asked == []
 
 
+@requirement("initialize-first", "initialize-once", on="launcher")
 async def test_nothing_comes_before_initialize_and_it_comes_once(ends: Ends) -> None:
     await ends.say("session/list", id=1)
     await ends.say("initialize", INITIALIZE, id=2)
@@ -130,6 +134,7 @@ async def test_nothing_comes_before_initialize_and_it_comes_once(ends: Ends) -> 
     assert [(told["id"], told["error"]["code"]) for told in ends.told] == [(1, -32600), (3, -32600)]
 
 
+@requirement("rpc-ids", on="launcher")
 async def test_an_id_that_is_being_answered_is_refused_under_no_id(connected: Ends) -> None:
     await connected.say("session/list", id=1)
     await connected.say("session/list", id=1)
@@ -138,6 +143,7 @@ async def test_an_id_that_is_being_answered_is_refused_under_no_id(connected: En
     assert [asked["id"] for asked in connected.asked] == [1, "1"]
 
 
+@requirement("limits-in-flight", on="launcher")
 async def test_requests_that_wait_are_bounded(connected: Ends) -> None:
     for number in range(module.MOST_PENDING + 1):
         await connected.say("session/list", id=number)
@@ -145,6 +151,7 @@ async def test_requests_that_wait_are_bounded(connected: Ends) -> None:
     assert (told["id"], told["error"]["code"]) == (module.MOST_PENDING, -31429)
 
 
+@requirement("initialize-version", "auth-methods", "auth-terminal", on="launcher")
 async def test_an_editor_is_not_kept_waiting_by_a_hub_that_is_away(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +170,7 @@ async def test_an_editor_is_not_kept_waiting_by_a_hub_that_is_away(
     assert ends.asked[1]["params"]["_meta"]["crossdock/tags"] == ["local:1"]
 
 
+@requirement("auth-required", on="launcher")
 async def test_who_is_not_let_in_is_told_how_to_get_in_and_may_try_again(ends: Ends) -> None:
     await ends.say("initialize", INITIALIZE, id=0)
     await ends.bridge.refuse("no key")

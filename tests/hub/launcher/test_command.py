@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hub.launcher import credentials
 from tests.hub.api.hub import ADMIN_KEY
 
@@ -30,6 +32,7 @@ def test_nothing_heavy_is_loaded_before_the_first_byte() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.requirement("stdio-clean", "stdio-ends", on="launcher")
 def test_without_a_hub_and_a_key_stdout_has_the_protocol_alone(tmp_path: Path) -> None:
     lines = [
         {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": 1}},
