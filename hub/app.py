@@ -20,6 +20,7 @@ from adapters.a2a.notify import PushComposer
 from adapters.a2a.remote.card import CardReader
 from adapters.files import DiskFiles
 from adapters.mcp import oauth
+from adapters.mcp.oauth.issuers import Issuers
 from adapters.mcp.upstream.discovery import ServerReader, client_info
 from adapters.outbound import Outbound
 from adapters.webhook import WebhookSender
@@ -46,6 +47,7 @@ from hub.api.call import Shared
 from hub.api.dispatch import Api
 from hub.api.routing import MIB, PREFIX
 from hub.authentication import Authenticator
+from hub.foreign_callers import ForeignCallers
 from hub.middleware import Edge, Render, authenticated
 from hub.oauth_pages import CLIENT_DOCUMENT
 from hub.places import Places
@@ -126,9 +128,16 @@ def build(
     delegator = Delegator(platform, outbound, presence=clockwork.presence.heard, alone=alone)
 
     exchange = Exchange(platform, keyring, public_url)
+    trusted = Issuers(outbound, settings.mcp_issuers, monotonic=platform.monotonic, now=platform.now)
+    foreign = ForeignCallers(platform, trusted, public_url, settings.mcp_scope)
     presence = clockwork.presence.heard
     authenticator = Authenticator(
-        platform, exchange, cookies=settings.cookies, presence=presence, takes_task_tokens=mcp.owns
+        platform,
+        exchange,
+        cookies=settings.cookies,
+        presence=presence,
+        takes_task_tokens=mcp.owns,
+        foreign=foreign,
     )
     sessions = Sessions(exchange, authenticator, public_url=public_url, cookies=settings.cookies)
 
@@ -165,7 +174,15 @@ def build(
         receivers=sender,
         grpc_address=settings.grpc_address,
     )
-    speaking_mcp = mcp.McpConfig(public_url, version(), waits=waits, streams=streams, stopping=stopping)
+    speaking_mcp = mcp.McpConfig(
+        public_url,
+        version(),
+        settings.mcp_issuers,
+        settings.mcp_scope,
+        waits=waits,
+        streams=streams,
+        stopping=stopping,
+    )
     speaking_acp = acp.ACPConfig(version(), connections=streams, stopping=stopping)
     gateway = mcp.gateway_of(platform, speaking_mcp, outbound, credentials=credentials, alone=alone)
     over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
@@ -183,7 +200,7 @@ def build(
             mcp.routes(platform, speaking_mcp, authenticator, gateway),
             mcp.owns,
             mcp.render_error(speaking_mcp),
-            mcp.public_paths(),
+            is_public=mcp.is_public,
         ),
         Door(oauth_pages.routes(engine), public=oauth_pages.PATHS),
         Door(acp.routes(platform, speaking_acp, authenticator), acp.owns, acp.render_error),

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +24,7 @@ from core.platform import Platform
 from core.principals import OwnerType
 from core.tokens import ExpiredToken, InvalidToken, TokenKind, kind_of
 from hub.failed_attempts import FailedAttempts
+from hub.foreign_callers import ForeignCallers, ForeignTokenRefused
 
 Scope = MutableMapping[str, Any]
 Presence = Callable[[UUID], None]
@@ -53,6 +54,8 @@ class _Proof:
     presence: UUID | None
     family_id: UUID | None
     faces: dict[str, Caller]
+    audiences: Sequence[str] | None = None
+    """Of a token of somebody else's: the resources that it is for."""
 
     def seen_from(self, face: str) -> Caller:
         """The caller as it came through that face."""
@@ -86,6 +89,7 @@ class Authenticator:
         presence: Presence = _nobody_listens,
         failures: FailedAttempts | None = None,
         takes_task_tokens: Callable[[str], bool] = _nowhere,
+        foreign: ForeignCallers | None = None,
     ) -> None:
         self._platform = platform
         self._exchange = exchange
@@ -93,6 +97,7 @@ class Authenticator:
         self._presence = presence
         self._failures = failures or FailedAttempts()
         self._takes_task_tokens = takes_task_tokens
+        self._foreign = foreign
         self._salt = secrets.token_bytes(32)
         self._proofs: dict[bytes, _Proof] = {}
         self._generation = 0
@@ -169,6 +174,10 @@ class Authenticator:
             proof = await self._prove(_bearer(credential), digest)
         if proof.caller.task_id is not None and not self._takes_task_tokens(scope["path"]):
             raise _Wrong("a task's token is for the hub's MCP endpoint alone", guessed=False)
+        if proof.audiences is not None:
+            assert self._foreign is not None, "only it makes such proofs"
+            if not self._foreign.fits(proof.audiences, scope["path"]):
+                raise _Wrong("it is for another resource", guessed=False)
         return proof
 
     async def _cookie_proof(self, scope: Scope) -> _Proof:
@@ -203,6 +212,8 @@ class Authenticator:
     async def _prove(self, text: str, digest: bytes) -> _Proof:
         generation, asked = self._generation, self._platform.monotonic()
         ends: datetime | None
+        if self._foreign is not None and is_token(text) and self._foreign.brings(text):
+            return await self._prove_foreign(self._foreign, text, digest, generation, asked)
         if is_token(text) and kind_of(text) is TokenKind.TASK:
             return await self._prove_task(text, digest, generation, asked)
         if is_token(text):
@@ -232,6 +243,20 @@ class Authenticator:
         except InvalidToken as invalid:
             raise _Wrong(str(invalid), guessed=False) from None
         proof = _Proof(caller, asked + CACHED_SECONDS, caller.principal_id, None, {})
+        if generation == self._generation:
+            self._remember(digest, proof)
+        return proof
+
+    async def _prove_foreign(
+        self, foreign: ForeignCallers, text: str, digest: bytes, generation: int, asked: float
+    ) -> _Proof:
+        try:
+            caller, claims = await foreign.prove(text)
+        except ForeignTokenRefused as refused:
+            raise _Wrong(str(refused)) from None
+        left = (claims.expires_at - self._platform.now()).total_seconds()
+        until = asked + min(CACHED_SECONDS, max(0.0, left))
+        proof = _Proof(caller, until, None, None, {}, claims.audiences)
         if generation == self._generation:
             self._remember(digest, proof)
         return proof

@@ -89,6 +89,13 @@ def web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def issuers(value: str) -> tuple[str, ...]:
+    found = tuple(item.strip() for item in value.split(",") if item.strip())
+    for issuer in found:
+        web_address(issuer)  # kept as it is written: issuers are compared as strings
+    return found
+
+
 def secret_key(value: str) -> str:
     if len(value.encode()) < MIN_SECRET_BYTES:
         raise BadValue(f"must hold at least {MIN_SECRET_BYTES} bytes")

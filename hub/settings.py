@@ -120,6 +120,16 @@ class Settings:
         default_text="none",
         example="10.0.0.7,tools.internal:9000",
     )
+    mcp_issuers: tuple[str, ...] = setting(
+        "Issuers of the authorization servers whose access tokens are taken at `/mcp`, separated by commas.",
+        parse=values.issuers,
+        default=(),
+        default_text="none: API keys and the hub's own tokens",
+        example="https://login.example.com",
+    )
+    mcp_scope: str = setting(
+        "The scope that such a token needs.", parse=values.text, default="mcp", example="mcp:tools"
+    )
     oauth_client_url: str | None = setting(
         "Where the document is that tells authorization servers of MCP servers who this hub is, if it is "
         "published elsewhere because they cannot reach the hub.",

@@ -55,6 +55,8 @@ class McpConfig:
     """The product's version."""
     issuers: Sequence[str] = ()
     """Authorization servers whose tokens are taken. Without one, clients bring an API key."""
+    scope: str = "mcp"
+    """What such a token needs."""
     heartbeat_seconds: float = 15.0
     """A silent stream says so this often, as an SSE comment."""
     patience_seconds: float = 0.5

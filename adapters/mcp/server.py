@@ -1,5 +1,6 @@
 """The door of MCP: its routes, its metadata as a protected resource, and how its paths tell refusals."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ ROOT: Final = "/mcp"
 OWN: Final = "/mcp/crossdock"
 _METADATA: Final = "/.well-known/oauth-protected-resource"
 _PATHS: Final = (ROOT, OWN)
+_RESOURCES: Final = (_METADATA, _METADATA + ROOT, _METADATA + ROOT + "/{server}")
+_SERVER: Final = re.compile(ROOT + r"/[A-Za-z0-9._~-]{1,128}")
 
 
 def routes(
@@ -38,7 +41,7 @@ def routes(
     return [
         *(Route(path, front) for path in _PATHS),
         *([] if gateway is None else [Route(ROOT + "/{server}", front)]),
-        *(Route(path, _metadata(config), methods=["GET"]) for path in sorted(public_paths())),
+        *(Route(path, _metadata(config), methods=["GET"]) for path in _RESOURCES),
     ]
 
 
@@ -72,9 +75,9 @@ def gateway_of(
     return Gateway(platform, config, outbound, own, credentials=credentials, alone=alone)
 
 
-def public_paths() -> frozenset[str]:
-    """What is answered without a credential."""
-    return frozenset({_METADATA, *(_METADATA + path for path in _PATHS)})
+def is_public(path: str) -> bool:
+    """Whether a path is answered without a credential. The answer does not tell which servers there are."""
+    return path == _METADATA or (path.startswith(_METADATA) and _is_resource(path.removeprefix(_METADATA)))
 
 
 def owns(path: str) -> bool:
@@ -90,19 +93,26 @@ def render_error(config: McpConfig) -> Any:
         if told.data is not None and told.data.get("code") == "NOT_FOUND":  # of a path
             told = McpError(errors.NO_SUCH_SERVER, "No such MCP server, or not yours to use.")
         if told.code in (errors.UNAUTHENTICATED, errors.FORBIDDEN):
-            told.headers["WWW-Authenticate"] = challenge(config, scope["path"], told)
+            presented = any(name == b"authorization" for name, _ in scope["headers"])
+            told.headers["WWW-Authenticate"] = challenge(config, scope["path"], told, presented=presented)
         return answering.refusal(told)
 
     return render
 
 
-def challenge(config: McpConfig, path: str, told: McpError) -> str:
-    """The `WWW-Authenticate` of a refusal (RFC 6750 §3, RFC 9728 §5.1)."""
-    metadata = _METADATA + (path if path in _PATHS else ROOT)
+def challenge(config: McpConfig, path: str, told: McpError, *, presented: bool = False) -> str:
+    """The `WWW-Authenticate` of a refusal (RFC 6750 §3, RFC 9728 §5.1), with all that is needed."""
+    metadata = _METADATA + (path if _is_resource(path) else ROOT)
     said = f'Bearer realm="crossdock", resource_metadata="{config.public_url}{metadata}"'
+    if config.issuers:
+        said += f', scope="{config.scope}"'
     if told.code == errors.FORBIDDEN:
         return f'{said}, error="insufficient_scope"'
-    return said
+    return f'{said}, error="invalid_token"' if presented else said
+
+
+def _is_resource(path: str) -> bool:
+    return path == ROOT or _SERVER.fullmatch(path) is not None
 
 
 def _metadata(config: McpConfig) -> Any:
@@ -116,6 +126,7 @@ def _metadata(config: McpConfig) -> Any:
         }
         if config.issuers:
             said["authorization_servers"] = list(config.issuers)
+            said["scopes_supported"] = [config.scope]
         return JSONResponse(said, headers={"Cache-Control": "public, max-age=300"})
 
     return metadata
