@@ -13,7 +13,7 @@ from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tables import workflows as w
 from core.store.tx import Tx
-from core.tasks.read import Page
+from core.tasks.read import COUNTED, Page
 from core.tasks.task import Task
 from core.transitions import FINAL
 from core.workflows.activations import Activation, activations_of
@@ -34,18 +34,17 @@ from schemas.vocabulary import OnTaskFailure, StageStatus, TaskState, WorkflowSt
 
 MOST_TASKS: Final = 1000
 """Tasks that a workflow's detail shows, the newest."""
-COUNTED: Final = 10_000
-"""A list counts no further, so that a long history costs no more than a short one."""
 
 
 @dataclass(frozen=True)
 class ListWorkflows:
-    """Filters are joined by AND; None means any. Newest first."""
+    """Filters are joined by AND; None means any. Newest first; `before` is the last of a page."""
 
     workspace_id: UUID | None = None
     state: WorkflowState | None = None
     playbook_id: UUID | None = None
     parent_workflow_id: UUID | None = None
+    before: UUID | None = None
     page: int = 1
     per_page: int = 20
 
@@ -163,6 +162,8 @@ async def list_workflows(tx: Tx, query: ListWorkflows) -> Page[Workflow]:
     wanted += [_c[name] == value for name, value in equal.items() if value is not None]
     some = sa.select(_c.id).where(*wanted).limit(COUNTED).subquery()
     total = await tx.one(sa.select(sa.func.count().label("n")).select_from(some))
+    if query.before is not None:
+        wanted.append(_c.id < query.before)
     rows = await tx.all(
         sa.select(*COLUMNS)
         .where(*wanted)

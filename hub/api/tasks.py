@@ -129,7 +129,7 @@ async def create_task(call: Call, body: v1.TaskCreate) -> Reply:
     operation_id="tasks_list",
 )
 async def list_tasks(call: Call, query: v1.TaskQuery) -> Reply:
-    """The tasks that the caller may see, newest first."""
+    """The tasks that the caller may see, newest first. The total is counted up to 10,000."""
     found = await call.read(
         read.list_tasks,
         read.ListTasks(
@@ -143,6 +143,7 @@ async def list_tasks(call: Call, query: v1.TaskQuery) -> Reply:
             parent_id=query.parent_id,
             stage_name=query.stage_name,
             orchestrator=query.is_orchestrator_task,
+            before=query.before,
             page=query.page,
             per_page=query.per_page,
         ),

@@ -77,6 +77,7 @@ async def list_workflows(call: Call, query: v1.WorkflowQuery) -> Reply:
         query.state,
         query.playbook_id,
         query.parent_workflow_id,
+        query.before,
         query.page,
         query.per_page,
     )

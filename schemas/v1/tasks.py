@@ -142,6 +142,8 @@ class TaskQuery(Query):
 
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     per_page: Annotated[int, Field(ge=1, le=100)] = 20
+    before: Id | None = None
+    """Only older ones: the last id of the page before. Costs the same however far back, unlike `page`."""
     state: StateFilter | None = None
     context_id: Name | None = None
     origin: Face | None = None

@@ -174,5 +174,7 @@ class WorkflowQuery(Query):
     state: WorkflowState | None = None
     playbook_id: Id | None = None
     parent_workflow_id: Id | None = None
+    before: Id | None = None
+    """Only older ones: the last id of the page before. Costs the same however far back, unlike `page`."""
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     per_page: Annotated[int, Field(ge=1, le=100)] = 20

@@ -285,3 +285,16 @@ async def test_a_task_joins_only_a_stage_that_is_there(show: Show) -> None:
     assert (await hub.post("/tasks", {**task, "workflow_id": UNLIKELY})).status == 400
     await hub.post(f"/workflows/{made['id']}/cancel")
     assert (await hub.post("/tasks", {**task, "stage_name": "build"})).reason == "workflow_over"
+
+
+async def test_lists_are_read_on_from_the_last_one_of_a_page(show: Show) -> None:
+    made = [(await show.start()).data["id"] for _ in range(3)]
+    for path, ids in (("/workflows", made), ("/tasks", None)):
+        everything = [item["id"] for item in (await show.hub.get(f"{path}?per_page=100")).data]
+        assert ids is None or everything == made[::-1]
+        found: list[str] = []
+        before = ""
+        while page := (await show.hub.get(f"{path}?per_page=1{before}")).data:
+            found += [item["id"] for item in page]
+            before = f"&before={found[-1]}"
+        assert found == everything
