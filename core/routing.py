@@ -31,6 +31,9 @@ FRESH = 1.0
 ACCEPTS_UNTAGGED = "accepts_untagged"
 """Attribute of an agent that works elsewhere: whether it gets tasks that ask for nothing in particular."""
 
+ONLY_TAGS = "only_tags"
+"""Attribute of an agent that is not there for everybody: it gets tasks that ask for all of these tags."""
+
 MODES = {
     ExecutionMode.SPECIALIST: frozenset({TASK_MODE}),
     ExecutionMode.ORCHESTRATOR: frozenset({ORCHESTRATOR_MODE}),
@@ -77,10 +80,12 @@ class Offer:
     modes: frozenset[str]
     tagged_only: bool = False
     """Takes nothing that asks for no tag."""
+    only: frozenset[str] = frozenset()
+    """Takes nothing that does not ask for all of these."""
 
     def covers(self, route: Route) -> bool:
         """Whether everything that the route asks for is offered."""
-        if self.tagged_only and not route.tags:
+        if (self.tagged_only and not route.tags) or not self.only <= route.tags:
             return False
         return route.tags <= self.tags and route.tools <= self.tools and route.mode in self.modes
 
@@ -98,11 +103,13 @@ def role_tag(role: str) -> str:
 def offer_of(agent: Row, sent_tags: Iterable[str]) -> Offer:
     """What an agent's row and its claim offer together."""
     tools = agent.tools or {}
+    only = agent.attributes.get(ONLY_TAGS)
     return Offer(
         frozenset(agent.routing_tags) | frozenset(sent_tags) | {agent_tag(agent.id)},
         frozenset(tools.get("required", ())) | frozenset(tools.get("optional", ())),
         MODES[ExecutionMode(agent.execution_mode)],
         agent.protocol == "a2a" and agent.attributes.get(ACCEPTS_UNTAGGED) is False,
+        frozenset(tag for tag in only if isinstance(tag, str)) if isinstance(only, list) else frozenset(),
     )
 
 

@@ -25,6 +25,8 @@ from schemas.vocabulary import Scope
 async def register_agent(call: Call, body: v1.AgentRegister) -> Reply:
     """The answer has the agent's own key, this once. With a replay key one agent is made, not several."""
     metadata = dict(body.metadata)
+    if body.only_tags:
+        metadata["only_tags"] = list(body.only_tags)
     if body.acp is not None:
         metadata["acp"] = body.acp.model_dump()
     if body.profile is not None:
@@ -37,7 +39,7 @@ async def register_agent(call: Call, body: v1.AgentRegister) -> Reply:
             agents.RegisterAgent(
                 name=body.name,
                 protocol=body.protocol,
-                routing_tags=body.routing_tags,
+                routing_tags=sorted({*body.routing_tags, *body.only_tags}),
                 execution_mode=body.execution_mode,
                 tools=body.tools.model_dump(),
                 worker_id=body.worker_id,

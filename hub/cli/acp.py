@@ -80,7 +80,7 @@ def _local(command: str | None, hub: "Hub") -> tuple[list[str], list[str]]:
     from hub.launcher.local_worker import tag_of
 
     tag = tag_of(command)
-    argv = [sys.executable, "-m", "hub", "worker", "--acp", command, "--tag", tag, "--url", hub.url]
+    argv = [sys.executable, "-m", "hub", "worker", "--acp", command, "--only", tag, "--url", hub.url]
     return [tag], [*argv, "--name", f"{tag} beside an editor"]
 
 

@@ -61,6 +61,13 @@ HOSTING_KEY_LASTS = timedelta(days=365)
 @click.option(
     "--tag", "tags", multiple=True, metavar="TAG", help="What it offers; tasks ask for it. Repeatable."
 )
+@click.option(
+    "--only",
+    "only",
+    multiple=True,
+    metavar="TAG",
+    help="Do nothing that does not ask for this tag, which it offers. Repeatable.",
+)
 @click.option("--tool", "tools", multiple=True, metavar="TOOL", help="A tool it has. Repeatable.")
 @click.option(
     "--concurrency", type=click.IntRange(1, 1000), help="So many tasks at once. Default: 1, of sessions 8."
@@ -89,6 +96,7 @@ def worker(
     mcp: str | None,
     name: str | None,
     tags: tuple[str, ...],
+    only: tuple[str, ...],
     tools: tuple[str, ...],
     concurrency: int | None,
     lease_seconds: int,
@@ -143,12 +151,13 @@ def worker(
         handler=program,
         name=name,
         tags=tags if acp is None else sorted({TAG, *tags}),
+        only=only,
         tools=tools,
         concurrency=concurrency or (1 if acp is None else ACP_CONCURRENCY),
         lease_seconds=lease_seconds,
         timeout_minutes=DEFAULT_TIMEOUT_MINUTES if acp is None else None,
         agent_id=agent_id,
-        identity=None if acp is None else identity_of(hub_url, name, tags, argv),
+        identity=None if acp is None else identity_of(hub_url, name, (*tags, *only), argv),
         listener=Story(as_json=out.as_json, quiet=out.quiet),
     )
     return uvloop.run(_until_told(out, config, program))

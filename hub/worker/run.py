@@ -29,6 +29,8 @@ class WorkerConfig:
     handler: Handler
     name: str = "worker"
     tags: Sequence[str] = ()
+    only: Sequence[str] = ()
+    """Tags without which a task is somebody else's."""
     tools: Sequence[str] = ()
     concurrency: int = 1
     lease_seconds: int = 60
@@ -124,6 +126,7 @@ async def _register(config: WorkerConfig, hub: Crossdock) -> Agent:
     return await hub.agents.register(
         config.name,
         routing_tags=config.tags,
+        **({"only_tags": list(config.only)} if config.only else {}),
         tools=config.tools,
         max_concurrent=config.concurrency,
         idempotency_key=uuid4().hex,

@@ -34,6 +34,8 @@ class AgentRegister(Replayable):
     protocol: Annotated[AgentProtocol, Field(strict=False)] = AgentProtocol.REST
     routing_tags: Tags = []
     """What it offers; tasks ask for tags."""
+    only_tags: Tags = []
+    """It is there only for tasks that ask for all of these; it offers them, too."""
     execution_mode: Annotated[ExecutionMode, Field(strict=False)] = ExecutionMode.SPECIALIST
     playbook_id: Id | None = None
     issue_api_key: bool = True

@@ -29,6 +29,18 @@ def test_a_route_that_comes_while_the_routes_are_read_is_read_next_time() -> Non
     assert table.covered(tenant, ANYTHING) == (7,)
 
 
+async def test_an_agent_that_is_not_there_for_everybody_gets_what_asks_for_it(stage: Stage) -> None:
+    tags = ["acp", "mine"]
+    private = await stage.agent(routing_tags=tags, metadata={"only_tags": ["mine"]})
+    for asked_for in ([], ["acp"]):
+        await stage.submit(required_tags=asked_for)
+    assert not (await stage.claim(private)).items
+    asked = await stage.submit(required_tags=tags)
+    assert (await stage.claim(private)).items[0].task.id == asked.id
+    anybody = await stage.agent("anybody", routing_tags=tags)
+    assert (await stage.claim(anybody)).items
+
+
 async def test_a_route_made_by_another_replica_is_claimed_from_here(
     platform: Platform, stage: Stage, database_url: str, open_another: OpenStore, clock: FakeClock
 ) -> None:
