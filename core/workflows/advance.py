@@ -176,10 +176,14 @@ class _Course:
                 self._facts = replace(self._facts, stands_still=True)
             if not seen.to_begin:
                 break
-            for task in seen.to_begin:
+            begun = seen.to_begin
+            for task in begun:
                 steps[task.name] = await begin(
                     tx, workflow, row.position, task, self._filling, steps.get(task.name)
                 )
+            if all(steps[task.name].total for task in begun):  # none of them is done already
+                seen = replace(seen, to_go_on=[*seen.to_go_on, *begun])
+                break
         cap = self._definition.orchestrator.max_active_tasks
         free = self._left if cap is None else min(self._left, cap - seen.open)
         made = 0

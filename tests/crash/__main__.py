@@ -1,6 +1,7 @@
 """`make crash`: thirty times SIGKILL under load on each database, and the counts.
 
 With `--streams`: 200 streams over 50 tasks, and ten kills. With `--turns`: agents' turns, and twenty kills.
+With `--workflow`: 1,000 tasks in a random graph, done by eight workers, while they and the hub are killed.
 """
 
 import argparse
@@ -13,13 +14,18 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.crash import streams
+from tests.crash import dag, streams
 from tests.crash.mutant import MUTANTS
 from tests.crash.run import Report, postgres_database, run
 from tests.crash.turns import Scene, Victim, scenario
 
+GRAPH = 1_000
+"""Tasks of the workflow, for eight workers."""
 STREAMED = 50
 """Tasks, each with four readers."""
+
+
+AnyReport = Report | streams.Report | dag.Report
 
 
 def main() -> int:
@@ -38,18 +44,30 @@ def main() -> int:
     parser.add_argument("--mutants", action="store_true", help="kill hubs broken on purpose instead")
     parser.add_argument("--streams", action="store_true", help="readers of A2A streams instead of writers")
     parser.add_argument("--turns", action="store_true", help="turns of ACP agents instead, on SQLite")
+    parser.add_argument("--workflow", action="store_true", help="a workflow in a random graph instead")
     options = parser.parse_args()
     if options.mutants:
         return asyncio.run(_teeth(options.seed))
     if options.turns:
         return asyncio.run(_turns(options.kills or 20, options.seed))
     kills = options.kills or (10 if options.streams else 30)
-    return asyncio.run(_all(kills, options.seed, options.postgres, options.streams))
+    kind = "streams" if options.streams else "workflow" if options.workflow else "writers"
+    return asyncio.run(_all(kills, options.seed, options.postgres, kind))
 
 
-async def _all(kills: int, seed: int, postgres: str | None, reading: bool) -> int:
+async def _run(kind: str, directory: Path, url: str, kills: int, seed: int) -> AnyReport:
+    match kind:
+        case "streams":
+            return await streams.run(directory, url, tasks=STREAMED, kills=kills, seed=seed)
+        case "workflow":
+            return await dag.run(directory, url, tasks=GRAPH, workers=8, kills=kills, seed=seed)
+        case _:
+            return await run(directory, url, kills=kills, seed=seed)
+
+
+async def _all(kills: int, seed: int, postgres: str | None, kind: str) -> int:
     print(f"{kills} kills on each database, seed {seed}", file=sys.stderr)
-    reports: list[Report | streams.Report] = []
+    reports: list[AnyReport] = []
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossdock-crash-")))
         urls = [f"sqlite:///{directory}/hub.db"]
@@ -58,11 +76,7 @@ async def _all(kills: int, seed: int, postgres: str | None, reading: bool) -> in
         else:
             urls.append(await stack.enter_async_context(postgres_database(postgres)))
         for url in urls:
-            report = (
-                await streams.run(directory, url, tasks=STREAMED, kills=kills, seed=seed)
-                if reading
-                else await run(directory, url, kills=kills, seed=seed)
-            )
+            report = await _run(kind, directory, url, kills, seed)
             reports.append(report)
             print(f"{report.database}: {report.seconds:.0f} s, {len(report.faults)} faults", file=sys.stderr)
     _show(reports)
@@ -94,7 +108,7 @@ async def _teeth(seed: int) -> int:
     return missed
 
 
-def _show(reports: Sequence[Report | streams.Report]) -> None:
+def _show(reports: Sequence[AnyReport]) -> None:
     columns = [report.counts() for report in reports]
     names = list(dict.fromkeys(name for column in columns for name in column))
     print(f"{'':26}" + "".join(f"{report.database:>12}" for report in reports))

@@ -98,7 +98,7 @@ async def run(
             await load.end()
     finally:
         await hub.kill()
-    snapshot = await _left_behind(url)
+    snapshot = await left_behind(url)
     report = Report(url.partition(":")[0], kills, time.monotonic() - began, history, snapshot)
     report.faults = checker.faults(history, snapshot)
     return report
@@ -198,7 +198,7 @@ async def _until(holds: Callable[[], Awaitable[bool]], seconds: float, what: str
         await asyncio.sleep(0.1)
 
 
-async def _left_behind(url: str) -> law.Snapshot:
+async def left_behind(url: str) -> law.Snapshot:
     """What the killed hub's database holds, once every event has its position."""
     store = open_store(url)
     await store.start()

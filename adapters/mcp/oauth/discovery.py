@@ -19,16 +19,28 @@ from adapters.mcp.oauth.documents import (
     united,
 )
 from adapters.mcp.oauth.failures import OAuthFailure, object_of, unreachable
-from adapters.outbound import METADATA, Answer, Outbound, OutboundError
+from adapters.outbound import METADATA, Answer, Failure, Outbound, OutboundError
 from core.egress import BadTarget, Blocked
 from core.mcp_oauth.definition import Definition
 from schemas.oauth import GrantType
 
-PROBE: Final = (
-    b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",'
-    b'"capabilities":{},"clientInfo":{"name":"crossdock","version":"1"}}}'
+_ACCEPT: Final = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+_MODERN: Final = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"}
+PROBES: Final = (
+    (
+        _ACCEPT,
+        b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",'
+        b'"capabilities":{},"clientInfo":{"name":"crossdock","version":"1"}}}',
+    ),
+    (
+        {**_ACCEPT, **_MODERN},
+        b'{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"_meta":{'
+        b'"io.modelcontextprotocol/protocolVersion":"2026-07-28",'
+        b'"io.modelcontextprotocol/clientCapabilities":{},'
+        b'"io.modelcontextprotocol/clientInfo":{"name":"crossdock","version":"1"}}}}',
+    ),
 )
-_HEADERS: Final = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+"""What is asked without a credential, to be refused: some servers let anybody begin, and refuse then."""
 _HOPS: Final = 2
 
 
@@ -81,15 +93,18 @@ class Discovery:
         )
 
     async def _challenge(self, endpoint: str) -> Challenge:
-        try:
-            answer = await self._outbound.fetch(
-                "POST", endpoint, purpose=METADATA, headers=_HEADERS, data=PROBE
-            )
-        except OutboundError as error:
-            raise unreachable("the MCP server", error) from error
-        if answer.status not in (401, 403):
-            return Challenge()
-        return Challenge.of(", ".join(answer.headers.getall("WWW-Authenticate", ())))
+        for headers, body in PROBES:
+            try:
+                answer = await self._outbound.fetch(
+                    "POST", endpoint, purpose=METADATA, headers=headers, data=body
+                )
+            except OutboundError as error:
+                if error.failure is Failure.TOO_LARGE:  # it lets anybody in, and tells a lot
+                    continue
+                raise unreachable("the MCP server", error) from error
+            if answer.status in (401, 403):
+                return Challenge.of(", ".join(answer.headers.getall("WWW-Authenticate", ())))
+        return Challenge()
 
     async def _resource(self, endpoint: str, challenge: Challenge, definition: Definition) -> Resource | None:
         hinted = definition.resource_metadata_url or challenge.resource_metadata

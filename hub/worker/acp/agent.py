@@ -7,7 +7,7 @@ what its own process may do is not: this is no sandbox.
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -153,7 +153,7 @@ class AcpAgent:
             self._config.policy,
             self._memory,
             session_id=claim.id if brief is None else brief.session_id,
-            autonomy=autonomy,
+            autonomy=_autonomy(reporter, brief),
             rejects_expired=self._config.profile.rejects_expired,
         )
         turn = Turn(claim, reporter, session, updates, asking, brief is not None)
@@ -245,6 +245,16 @@ class AcpAgent:
         closing = asyncio.create_task(session.close(), name="the end of an agent")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+
+def _autonomy(reporter: Reporter, brief: Brief | None) -> Callable[[], Awaitable[str]]:
+    async def of_session() -> str:
+        return (await reporter.brief()).autonomy
+
+    async def of_task() -> str:
+        return "ask"
+
+    return of_task if brief is None else of_session
 
 
 def _remote(servers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ Neither has a deadline. When the turn is stopped, what is asked is answered `can
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from hub.client import Approval, Conflict, Message
@@ -62,7 +62,7 @@ class Asking:
         memory: Memory,
         *,
         session_id: str,
-        autonomy: str,
+        autonomy: Callable[[], Awaitable[str]],
         rejects_expired: bool = False,
     ) -> None:
         self._reporter = reporter
@@ -79,9 +79,10 @@ class Asking:
         tool = Tool.of(call)
         options = [option for option in params["options"] if _is_option(option)]
         remembered = self._memory.recall(self._session_id, tool)
-        verdict = self._policy.judge(tool, self._autonomy, remembered)
-        chosen = None if verdict.effect is Effect.ASK else option_for(verdict.effect, options)
         try:
+            # Asked for each time: the owner may have changed it since the turn began.
+            verdict = self._policy.judge(tool, await self._autonomy(), remembered)
+            chosen = None if verdict.effect is Effect.ASK else option_for(verdict.effect, options)
             if chosen is not None or verdict.effect is Effect.DENY:
                 await self._tell(tool, call, verdict, chosen)
                 return _selected(chosen)

@@ -7,6 +7,7 @@ from typing import Any, Final
 Object = dict[str, Any]
 
 MODEL: Final = "model"
+MODE: Final = "mode"
 MOST_OPTIONS: Final = 100
 MOST_COMMANDS: Final = 1000
 
@@ -89,6 +90,14 @@ class Offers:
             isinstance(one, Mapping) and one.get("id") == mode for one in found
         )
 
+    def mode_option(self, mode: str) -> str | None:
+        """The option by which the agent would take a mode that it is not in, where it tells modes so."""
+        for option in self.options:
+            other = option.get("category") == MODE and option.get("currentValue") != mode
+            if other and mode in _values(option.get("options")):
+                return str(option.get("id"))
+        return None
+
     def model_chosen(self, model: str) -> None:
         """The agent took a model in the old form."""
         if self._models is not None:
@@ -102,3 +111,12 @@ class Offers:
             for option in self.told_options
             if option.get("id") in chosen and chosen[option["id"]] != option.get("currentValue")
         ]
+
+
+def _values(options: Any) -> set[Any]:
+    """The values of a select, which may be in groups."""
+    found: set[Any] = set()
+    for option in options if isinstance(options, list) else ():
+        if isinstance(option, Mapping):
+            found |= _values(option["options"]) if "options" in option else {option.get("value")}
+    return found

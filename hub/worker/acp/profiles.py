@@ -9,6 +9,9 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
 
+NOBODY_LOOKS: Final[Mapping[str, str]] = MappingProxyType({"NO_BROWSER": "1"})
+"""A login must not open a browser on a machine where nobody sits."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -73,7 +76,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
                     "GEMINI_CLI_HOME",
                 ),
                 # It starts itself a second time to have more memory; one process is enough to watch.
-                settings={"GEMINI_CLI_NO_RELAUNCH": "true"},
+                settings={"GEMINI_CLI_NO_RELAUNCH": "true", **NOBODY_LOOKS},
                 auth=("gemini-api-key", "vertex-ai", "oauth-personal"),
                 needs={"gemini-api-key": "GEMINI_API_KEY", "vertex-ai": "GOOGLE_GENAI_USE_VERTEXAI"},
                 modes={"plan": "plan", "ask": "default", "auto": "default"},
@@ -91,7 +94,11 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
                     "CLAUDE_CODE_USE_BEDROCK",
                     "CLAUDE_CODE_USE_VERTEX",
                     "CLAUDE_CONFIG_DIR",
+                    "CLAUDE_MODEL_CONFIG",
+                    "MAX_THINKING_TOKENS",
                 ),
+                settings=NOBODY_LOOKS,
+                # It starts in a mode in which it decides by itself what is safe.
                 modes={"plan": "plan", "ask": "default", "auto": "default"},
                 rejects_expired=True,
             ),
@@ -106,9 +113,19 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
             Profile(
                 "codex",
                 programs=("codex-acp",),
-                variables=("CODEX_API_KEY", "CODEX_HOME", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
-                auth=("codex-api-key", "openai-api-key", "chatgpt"),
+                variables=(
+                    "CODEX_API_KEY",
+                    "CODEX_CONFIG",
+                    "CODEX_HOME",
+                    "CODEX_PATH",
+                    "MODEL_PROVIDER",
+                    "OPENAI_API_KEY",
+                    "OPENAI_BASE_URL",
+                ),
+                settings=NOBODY_LOOKS,
+                auth=("api-key", "codex-api-key", "openai-api-key"),
                 needs={"codex-api-key": "CODEX_API_KEY", "openai-api-key": "OPENAI_API_KEY"},
+                # It starts in a mode in which it decides by itself what is safe.
                 modes={"plan": "read-only", "ask": "read-only", "auto": "read-only"},
             ),
         )

@@ -172,6 +172,9 @@ class AgentSession:
             taken = await self._choose("session/set_mode", {"modeId": mode}, refused, f"mode {mode}")
             if taken is not None:
                 self.offers.modes = {**(self.offers.modes or {}), "currentModeId": mode}
+        by_option = None if self.offers.modes else self.offers.mode_option(mode)
+        if by_option is not None:
+            chosen = {**chosen, by_option: mode}
         for option, value, old in self.offers.to_choose(chosen):
             said = f"{option} {value}"
             if old:

@@ -219,12 +219,11 @@ def remember(session_id: str, text: str) -> None:
 
 def offers() -> dict[str, Any]:
     """What a session offers."""
-    told: dict[str, Any] = {
-        "modes": {
-            "currentModeId": _chosen["mode"],
-            "availableModes": [{"id": id, "name": id} for id in ("plan", "ask", "auto")],
-        },
-    }
+    told: dict[str, Any] = {}
+    modes = ("plan", "ask", "auto")
+    if "mode-option" not in CAN:
+        available = [{"id": id, "name": id} for id in modes]
+        told["modes"] = {"currentModeId": _chosen["mode"], "availableModes": available}
     values = [{"value": value, "name": value} for value in ("small", "large")]
     if "models" in CAN:
         models = [{"modelId": value["value"], "name": value["name"]} for value in values]
@@ -232,6 +231,10 @@ def offers() -> dict[str, Any]:
     else:
         option = {"id": "model", "name": "Model", "category": "model", "type": "select", "options": values}
         told["configOptions"] = [{**option, "currentValue": _chosen["model"]}]
+    if "mode-option" in CAN:
+        groups = [{"group": "all", "name": "All", "options": [{"value": id, "name": id} for id in modes]}]
+        option = {"id": "how", "name": "Mode", "category": "mode", "type": "select", "options": groups}
+        told["configOptions"].append({**option, "currentValue": _chosen["mode"]})
     return told
 
 
@@ -253,7 +256,7 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any]:
             _chosen["model"] = params["modelId"]
             return {"result": {}}
         case "session/set_config_option":
-            _chosen["model"] = params["value"]
+            _chosen["mode" if params["configId"] == "how" else "model"] = params["value"]
             return {"result": {"configOptions": offers()["configOptions"]}}
     return {"error": {"code": -32601, "message": "no such method"}}
 

@@ -30,7 +30,9 @@ class Told(Reporter):
         """What is answered to a request for leave; without one it waits for ever."""
         self.answer: Sequence[Mapping[str, Any]] | None = None
         self.refuse_posts: Exception | None = None
-        self._brief = brief
+        self.brief_now = brief
+        self.brief_later: Brief | None = None
+        """What is answered from the second time on."""
         self._changed = asyncio.Condition()
 
     @property
@@ -67,9 +69,11 @@ class Told(Reporter):
             self._changed.notify_all()
 
     async def brief(self) -> Brief:
-        if self._brief is None:
+        now = self.brief_now
+        if now is None:
             raise NotFound("no turn")
-        return self._brief
+        self.brief_now = self.brief_later or now
+        return now
 
     async def session(self, **said: Any) -> None:
         self.reports.append(said)
@@ -148,6 +152,6 @@ class Stage:
         told = self.turn(text, **more) if isinstance(text, str) else text
         async with asyncio.timeout(PATIENCE):
             output = await self.agent(told.claim, told)
-        if told._brief is not None and told.reports:
-            self._known[told._brief.session_id] = told.reports[-1]["agent_session_id"]
+        if told.brief_now is not None and told.reports:
+            self._known[told.brief_now.session_id] = told.reports[-1]["agent_session_id"]
         return output, told

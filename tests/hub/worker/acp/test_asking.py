@@ -95,6 +95,14 @@ async def test_what_a_rule_decides_is_asked_of_nobody_and_is_on_record(
     assert notice["_meta"]["crossdock/permission"]["optionId"] == text.split()[1]
 
 
+async def test_a_mode_that_is_chosen_in_mid_turn_holds_from_then_on(staged: Staged) -> None:
+    stage = staged()
+    told = stage.turn("ask git push")
+    told.brief_later = stage.turn("", autonomy="auto").brief_now
+    output, _ = await stage.do(told)
+    assert (output["text"], told.asked) == ("chosen once", [])
+
+
 async def test_a_rule_to_ask_stands_above_what_the_owner_lets_happen(staged: Staged) -> None:
     stage = staged(policy=Policy([Rule(Effect.ASK, "execute", "*push*"), Rule(Effect.ALLOW, "*")]))
     told = stage.turn("ask git push", autonomy="auto")

@@ -212,7 +212,7 @@ async def test_a_task_of_no_session_is_a_session_of_one_turn(staged: Staged) -> 
 
 
 async def test_the_owners_choices_reach_the_agent(staged: Staged) -> None:
-    for can in ((), ("models",)):
+    for can in ((), ("models",), ("mode-option",)):
         output, _ = await staged(*can).do(
             "recall", autonomy="plan", config={"model": "large", "agent": "any"}
         )
