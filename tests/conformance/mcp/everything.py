@@ -1,7 +1,7 @@
 """A server of the official Python SDK with what the conformance suite wants to find: give it a port.
 
-It speaks every revision; with `--legacy` it refuses the modern one, as servers did before it. Where a client
-has sessions it asks over the wire, and in results where it has none.
+It speaks every revision; with `--legacy` it refuses the modern one, as servers did before it, and with
+`--compat` it speaks HTTP+SSE. Where a client has sessions it asks over the wire, else in results.
 """
 
 import asyncio
@@ -16,8 +16,13 @@ import mcp_types as types
 import uvicorn
 from mcp.server import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.sse import SseServerTransport
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp.shared.exceptions import MCPError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 Context = ServerRequestContext[Any, Any]
 Result = Mapping[str, Any]
@@ -480,13 +485,37 @@ class HandshakeOnly:
             await self._app(scope, receive, send)
 
 
-def main(port: int, *, legacy: bool) -> None:
+def sse_app(server: Server[Any]) -> Starlette:
+    """The server over HTTP+SSE (2024-11-05), at the same address."""
+    transport = SseServerTransport("/messages/")
+
+    async def connected(request: Request) -> Response:
+        async with transport.connect_sse(request.scope, request.receive, request._send) as streams:
+            await server.run(streams[0], streams[1], server.create_initialization_options())
+        return Response()
+
+    async def nothing_here(request: Request) -> Response:
+        return Response(status_code=405)
+
+    return Starlette(
+        routes=[
+            Route("/mcp", connected, methods=["GET"]),
+            Route("/mcp", nothing_here, methods=["POST", "DELETE"]),
+            Mount("/messages/", app=transport.handle_post_message),
+        ]
+    )
+
+
+def main(port: int, *, legacy: bool, compat: bool) -> None:
     """Serve until the process ends."""
-    app: Any = made().streamable_http_app()
-    serving = HandshakeOnly(app) if legacy else app
+    serving: Any = made().streamable_http_app()
+    if legacy:
+        serving = HandshakeOnly(serving)
+    elif compat:
+        serving = sse_app(made())
     # h11: the other parser keeps blanks at the end of header values, which the SDK then takes for a mismatch.
     uvicorn.run(serving, host="127.0.0.1", port=port, log_level="warning", http="h11")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), legacy="--legacy" in sys.argv)
+    main(int(sys.argv[1]), legacy="--legacy" in sys.argv, compat="--compat" in sys.argv)

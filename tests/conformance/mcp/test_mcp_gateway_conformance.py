@@ -7,22 +7,19 @@ is run against that server itself first, and every check that it passes there is
 import json
 import re
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.conformance.hub_process import RunningHub, free_port, running_hub
+from tests.conformance.hub_process import RunningHub
 from tests.conformance.mcp.bearer_proxy import bearer_proxy
+from tests.conformance.mcp.gateway_hub import everything, granted
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
-ROOT = Path(__file__).parents[3]
 Checks = set[tuple[str, str]]
 """Scenarios and their checks."""
 
@@ -44,44 +41,14 @@ class Front:
     through: str
 
 
-@contextmanager
-def everything(*options: str) -> Iterator[str]:
-    """The fixture server, in a process of its own."""
-    port = free_port()
-    command = [sys.executable, "-P", "-m", "tests.conformance.mcp.everything", str(port), *options]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/mcp", timeout=5)
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline
-        yield f"http://127.0.0.1:{port}/mcp"
-    finally:
-        process.kill()
-        process.wait(15)
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """A hub that may call this machine."""
-    with running_hub(tmp_path_factory.mktemp("gateway"), CROSSDOCK_OUTBOUND_ALLOW="127.0.0.1") as hub:
-        yield hub
-
-
 @pytest.fixture(scope="module", params=["dual", "legacy"])
 def front(request: pytest.FixtureRequest, gateway: RunningHub) -> Iterator[Front]:
     """A server, registered and granted; the suite has no key to send, so a proxy has."""
     slug: str = request.param
     with ExitStack() as stack:
         upstream = stack.enter_context(everything(*(["--legacy"] if slug == "legacy" else [])))
-        gateway.post("/remote-mcp-servers", {"name": slug, "slug": slug, "endpoint_url": upstream})
-        minted = gateway.post("/api-keys", {"scope": "agent", "owner_type": "user", "owner_id": f"of {slug}"})
-        subject = {"kind": "principal", "name": f"of {slug}"}
-        gateway.post("/mcp-grants", {"subject": subject, "server": slug})
-        proxy = stack.enter_context(bearer_proxy(gateway.url, minted["api_key"]))
+        key = granted(gateway, slug, upstream)
+        proxy = stack.enter_context(bearer_proxy(gateway.url, key))
         yield Front(upstream, f"{proxy}/mcp/{slug}")
 
 

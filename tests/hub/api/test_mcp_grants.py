@@ -7,13 +7,16 @@ import pytest
 
 from core.bootstrap import DEFAULT_TENANT
 from core.caller import SYSTEM, Caller
+from core.exchange import Exchange
 from core.gateway import calls
 from core.gateway.calls import Wanted
+from core.gateway.task_tokens import ClaimCredentials
+from core.keyring import Keyring
 from core.store.tx import Tx
 from schemas.vocabulary import Scope
 from tests.core.gateway.servers import add_server
 from tests.fakes import FakeClock
-from tests.hub.api.hub import UNLIKELY, Hub
+from tests.hub.api.hub import SECRET, UNLIKELY, Hub
 
 GRANT = {"subject": {"kind": "role", "name": "researcher"}, "server": "files", "tool": "get_*"}
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -150,3 +153,19 @@ async def test_calls_are_read_by_whoever_may(hub: Hub) -> None:
     assert (await hub.get("/mcp-calls", key=stranger)).data == []
     assert (await hub.get(f"/mcp-calls/{one['id']}", key=stranger)).status == 404
     assert (await hub.get(f"/tasks/{held['id']}/mcp-calls", key=stranger)).status == 404
+
+
+async def test_a_token_for_another_audience_opens_no_gateway(hub: Hub) -> None:
+    agent = await hub.agent()
+    held = await hub.claimed(agent)
+    agent_id, task_id, lease_id = (UUID(id) for id in (agent["id"], held["id"], held["lease_id"]))
+    caller = Caller(agent_id, DEFAULT_TENANT, Scope.AGENT, "agent", str(agent_id))
+    command = ClaimCredentials(task_id, held["credentials"]["gateway_claim_handle"], lease_id)
+    elsewhere = Exchange(hub.platform, Keyring(SECRET.key), "https://other.example")
+    tokens = [(await elsewhere.open_task(caller, command)).token.text]
+    granted = (await hub.post("/auth/token", {"api_key": agent["api_key"]}, key=None)).data
+    tokens.append(granted["refresh_token"])
+    for token in tokens:
+        for path in ("/mcp", "/mcp/files", "/mcp/crossdock"):
+            assert await status(hub, path, token) == 401
+    assert await status(hub, "/mcp", granted["token"]) != 401
