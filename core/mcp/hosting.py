@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import access
-from core.errors import Conflict
+from core.errors import Conflict, NotFound
 from core.mcp.channels import (
     CHANNELS,
     DROP_FRAMES,
@@ -241,10 +241,11 @@ async def forget(tx: Tx, _: None) -> None:
 
 
 async def _held(tx: Tx, server_id: UUID, lease_id: UUID) -> Row:
-    await row_of(tx, server_id)
+    server = await row_of(tx, server_id)
+    if server.registered_by != tx.caller.principal_id:
+        raise NotFound("no such MCP server")
     row = await tx.one(HOSTING, p_server_id=server_id)
-    mine = row is not None and row.lease_id == lease_id and row.holder_id == tx.caller.principal_id
-    if row is None or not mine:
+    if row is None or row.lease_id != lease_id:
         raise Conflict("the lease is lost", details={"reason_code": "lease_lost"})
     return row
 

@@ -130,7 +130,7 @@ async def test_another_principal_can_neither_take_the_server_nor_speak_for_it(
     stranger = replace(worker, principal_id=UUID(int=78))
     with pytest.raises(Conflict):
         await hosted(stage, stranger)
-    with pytest.raises(Conflict):
+    with pytest.raises(NotFound):
         await taken(stage, stranger, hosting)
     elsewhere = Stage(stage.platform, stage.clock)
     with pytest.raises(NotFound):
