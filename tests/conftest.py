@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from core.caller import SYSTEM, Caller
 from core.platform import Platform
@@ -24,6 +25,10 @@ from core.store.tables import METADATA
 from tests.fakes import FakeClock
 
 POSTGRES = os.environ.get("CROSSDOCK_TEST_POSTGRES_URL")
+
+# A machine that is busy with something else is no fault of a strategy.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 OpenStore = Callable[[], Awaitable[Store]]
 

@@ -140,7 +140,8 @@ async def test_without_a_credential_a_client_learns_where_to_look(hub: RunningHu
         assert f'resource_metadata="{metadata}"' in told
         assert (await http.get(metadata)).json()["resource"] == f"{hub.url}/mcp/crossdock"
         key = {"Authorization": f"Bearer {hub.admin_key}"}
-        unknown = await http.post(f"{hub.url}/mcp/nobody", json={}, headers=key)
+        ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        unknown = await http.post(f"{hub.url}/mcp/nobody", json=ping, headers=key)
         assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, -31404)
 
 
