@@ -14,6 +14,7 @@ from hub.api import (
     execution,
     exposures,
     legacy_a2a,
+    legacy_acp,
     mcp_grants,
     mcp_hosting,
     playbooks,
@@ -66,6 +67,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         push_configs,
         auth,
         legacy_a2a,
+        legacy_acp,
     )
     for route in routes_of(module)
 )
