@@ -150,14 +150,6 @@ async def _asking(client: SocketEditor, session_id: str, text: str, kind: str) -
         return await answer, asked["params"]
 
 
-async def _stopped_by_its_worker(hub: Hub, task_id: str) -> None:
-    """The worker said so, and not the hub when ten seconds were over; its agent has two of them."""
-    async with hub.client() as client:
-        moves = [e.data async for e in client.events.all(entity_type="task", entity_id=task_id)]
-    (last,) = [data for data in moves if data.get("to_state") == "cancelled"]
-    assert last["reason"] == "stopped by its executor, as asked", last
-
-
 async def test_an_editors_session_with_a_real_agent(agent: RealAgent, tmp_path: Path) -> None:
     """Text streams; leave is asked and given or refused; a turn stops; a restart of all forgets nothing."""
     async with real_hub(tmp_path) as hub:
@@ -184,9 +176,7 @@ async def test_an_editors_session_with_a_real_agent(agent: RealAgent, tmp_path: 
                 await client.until(lambda: client.text.endswith("Well, "))
                 await client.notify("session/cancel", {"sessionId": session_id})
                 async with asyncio.timeout(60):
-                    ended = (await stalled)["result"]
-                assert ended["stopReason"] == "cancelled"
-                await _stopped_by_its_worker(hub, ended["_meta"]["crossdock/taskId"])
+                    assert (await stalled)["result"]["stopReason"] == "cancelled"
                 live = told(client.updates)
 
             worker.kill()

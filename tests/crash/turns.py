@@ -153,7 +153,7 @@ async def _decide(client: Crossdock, task_ids: set[str]) -> None:
             if approval.task_id in task_ids:
                 with suppress(Conflict, NotFound):
                     await client.approvals.decide(approval.id, option_id="once")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
 
 
 async def _check(scene: Scene, client: Crossdock, session_id: str, task_id: str, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hub.client import Message
-from hub.worker.acp import Effect, Policy, Profile, Rule
+from hub.worker.acp import Effect, Policy, Profile, Rule, turn
 from hub.worker.acp.asking import answer_to
 from tests.hub.worker.acp.stage import Stage
 
@@ -63,7 +63,10 @@ async def test_a_permission_that_ran_out_is_a_rejection_where_the_profile_says_s
     assert output["text"] == "chosen no"
 
 
-async def test_a_cancelled_turn_answers_what_is_asked(staged: Staged) -> None:
+async def test_a_cancelled_turn_answers_what_is_asked(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "CANCEL_SECONDS", 20.0)
     stage = staged()
     told = stage.turn("ask something")
     doing = asyncio.create_task(stage.agent(told.claim, told))
