@@ -145,6 +145,7 @@ def worker(
     if mcp is not None:
         environ = passed_on(variables)
         return host(out, argv, environ, name=name, places=concurrency, url=hub_url, api_key=key)
+    places = concurrency or (1 if acp is None else ACP_CONCURRENCY)
     config = WorkerConfig(
         url=hub_url,
         api_key=key,
@@ -153,11 +154,11 @@ def worker(
         tags=tags if acp is None else sorted({TAG, *tags}),
         only=only,
         tools=tools,
-        concurrency=concurrency or (1 if acp is None else ACP_CONCURRENCY),
+        concurrency=places,
         lease_seconds=lease_seconds,
         timeout_minutes=DEFAULT_TIMEOUT_MINUTES if acp is None else None,
         agent_id=agent_id,
-        identity=None if acp is None else identity_of(hub_url, name, (*tags, *only), argv),
+        identity=None if acp is None else identity_of(argv, hub_url, name, tags, only, tools, places),
         listener=Story(as_json=out.as_json, quiet=out.quiet),
     )
     return uvloop.run(_until_told(out, config, program))

@@ -82,11 +82,14 @@ def acp_options(command: Callable[..., R]) -> Callable[..., R]:
     return with_options
 
 
-def identity_of(url: str, name: str, tags: Sequence[str], argv: Sequence[str]) -> Path:
-    """Where this worker keeps who it is: the sessions of its agent are known by that."""
+def identity_of(argv: Sequence[str], *registered: object) -> Path:
+    """Where this worker keeps who it is: the sessions of its agent are known by that.
+
+    `registered` is all that the hub was told of it, since an agent that offers something else is another one.
+    """
     from hub.worker.identity import identity_file
 
-    return identity_file(url, name, *sorted(tags), *argv)
+    return identity_file(*argv, *map(repr, registered))
 
 
 def agent(argv: Sequence[str], variables: Sequence[str], options: AcpOptions) -> "AcpAgent":

@@ -177,8 +177,8 @@ async def test_a_worker_that_comes_back_is_the_agent_it_was(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "either --exec CMD or --acp CMD"),
-        (("--exec", "true", "--acp", "true"), "either --exec CMD or --acp CMD"),
+        ((), "say one of --exec CMD, --acp CMD"),
+        (("--exec", "true", "--acp", "true"), "say one of --exec CMD, --acp CMD"),
         (("--exec", "true", "--allow", "read"), "for --acp"),
         (("--acp", "true", "--allow", ":"), "is no rule"),
         (("--acp", "no-such-agent acp"), "--acp: there is no command"),
