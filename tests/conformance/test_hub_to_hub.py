@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,8 @@ import pytest
 
 from hub.demo.process import HubProcess, free_port
 from tests.conformance.reference_agent import CURRENT, LEGACY, REST
+from tests.conftest import POSTGRES
+from tests.crash.run import postgres_database
 
 SECONDS = 45.0
 """Longer than anything here takes, a killed holder's lease included."""
@@ -26,14 +28,18 @@ pytestmark = pytest.mark.timeout(150)
 class Hub(HubProcess):
     """A hub that may call some other ports of this machine, and its REST API."""
 
-    def __init__(self, directory: Path, port: int, others: list[int]) -> None:
+    def __init__(
+        self, directory: Path, port: int, others: list[int], database_url: str | None = None
+    ) -> None:
         directory.mkdir()
         super().__init__(directory, port=port)
         self._allowed = ",".join(f"127.0.0.1:{other}" for other in others)
+        self._database_url = database_url
         self.http = httpx.AsyncClient(timeout=40)
 
     def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), "CROSSDOCK_OUTBOUND_ALLOW": self._allowed}
+        chosen = {"CROSSDOCK_DATABASE_URL": self._database_url} if self._database_url else {}
+        return {**super()._environment(), "CROSSDOCK_OUTBOUND_ALLOW": self._allowed, **chosen}
 
     async def __aenter__(self) -> "Hub":
         await self.start()
@@ -169,15 +175,29 @@ async def until(look: Callable[[], Awaitable[T | None]]) -> T:
     return found
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def databases(request: pytest.FixtureRequest) -> AsyncIterator[Sequence[str | None]]:
+    """Where two hubs keep everything: files of their own, or databases of their own."""
+    if request.param == "sqlite":
+        yield (None, None)
+        return
+    if POSTGRES is None:
+        pytest.skip("CROSSDOCK_TEST_POSTGRES_URL is not set")
+    async with postgres_database(POSTGRES) as one, postgres_database(POSTGRES) as two:
+        yield (one, two)
+
+
 @asynccontextmanager
-async def two_hubs(directory: Path) -> AsyncIterator[tuple[Hub, Hub, Reference]]:
+async def two_hubs(
+    directory: Path, databases: Sequence[str | None] = (None, None)
+) -> AsyncIterator[tuple[Hub, Hub, Reference]]:
     """Two hubs that each know the other for tasks tagged `far`, and the reference server, not started."""
     one, two, third = free_port(), free_port(), free_port()
     reference = Reference(directory, third)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(reference.kill)
-        a = await stack.enter_async_context(Hub(directory / "a", one, [two, third]))
-        b = await stack.enter_async_context(Hub(directory / "b", two, [one, third]))
+        a = await stack.enter_async_context(Hub(directory / "a", one, [two, third], databases[0]))
+        b = await stack.enter_async_context(Hub(directory / "b", two, [one, third], databases[1]))
         for hub, other in ((a, b), (b, a)):
             key = await other.key_for("the other hub")
             await hub.knows(other.url, auth={"kind": "bearer", "token": key}, routing_tags=["far"])
@@ -293,8 +313,10 @@ async def _has(reference: Reference, line: str) -> bool:
     return line in reference.work()
 
 
-async def test_a_hub_killed_in_mid_task_goes_on_with_what_it_gave_away(tmp_path: Path) -> None:
-    async with two_hubs(tmp_path) as (a, b, _):
+async def test_a_hub_killed_in_mid_task_goes_on_with_what_it_gave_away(
+    tmp_path: Path, databases: Sequence[str | None]
+) -> None:
+    async with two_hubs(tmp_path, databases) as (a, b, _):
         worker = await worker_of(b)
         task_id = await a.submit("long work", "far")
         claimed = await b.claim(worker)
@@ -319,8 +341,10 @@ async def _heard(hub: Hub, task_id: str, words: str) -> bool:
     return ("agent", words) in await hub.said(task_id)
 
 
-async def test_a_remote_hub_killed_in_mid_task_is_waited_for(tmp_path: Path) -> None:
-    async with two_hubs(tmp_path) as (a, b, _):
+async def test_a_remote_hub_killed_in_mid_task_is_waited_for(
+    tmp_path: Path, databases: Sequence[str | None]
+) -> None:
+    async with two_hubs(tmp_path, databases) as (a, b, _):
         worker = await worker_of(b)
         task_id = await a.submit("long work", "far")
         claimed = await b.claim(worker)
@@ -344,8 +368,10 @@ async def _health(hub: Hub, health: str) -> bool:
     return bool(known["health"] == health)
 
 
-async def test_a_question_outlives_a_kill_of_either_hub(tmp_path: Path) -> None:
-    async with two_hubs(tmp_path) as (a, b, _):
+async def test_a_question_outlives_a_kill_of_either_hub(
+    tmp_path: Path, databases: Sequence[str | None]
+) -> None:
+    async with two_hubs(tmp_path, databases) as (a, b, _):
         worker = await worker_of(b)
         task_id = await a.submit("work that asks", "far")
         claimed = await b.claim(worker)
