@@ -184,7 +184,9 @@ def build(
         stopping=stopping,
     )
     speaking_acp = acp.ACPConfig(version(), connections=streams, stopping=stopping)
-    gateway = mcp.gateway_of(platform, speaking_mcp, outbound, credentials=credentials, alone=alone)
+    gateway = mcp.gateway_of(
+        platform, speaking_mcp, outbound, credentials=credentials, presence=presence, alone=alone
+    )
     over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
     doors = [
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),

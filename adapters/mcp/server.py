@@ -1,8 +1,9 @@
 """The door of MCP: its routes, its metadata as a protected resource, and how its paths tell refusals."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -68,11 +69,12 @@ def gateway_of(
     outbound: Outbound,
     *,
     credentials: Credentials = NO_CREDENTIALS,
+    presence: Callable[[UUID], None] = lambda agent_id: None,
     alone: bool = False,
 ) -> Gateway:
     """The gateway, with the hub's own server in it. It is started and stopped like a job."""
     own = HubServer(platform, config)
-    return Gateway(platform, config, outbound, own, credentials=credentials, alone=alone)
+    return Gateway(platform, config, outbound, own, credentials=credentials, presence=presence, alone=alone)
 
 
 def is_public(path: str) -> bool:

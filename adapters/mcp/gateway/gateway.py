@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 from adapters.mcp import errors
 from adapters.mcp.config import McpConfig
@@ -12,6 +14,7 @@ from adapters.mcp.gateway.aggregate import Aggregate
 from adapters.mcp.gateway.bridge import Bridge
 from adapters.mcp.gateway.calling import Calling
 from adapters.mcp.gateway.desk import Desk
+from adapters.mcp.gateway.executor import ToolAgents
 from adapters.mcp.gateway.parking import Parking
 from adapters.mcp.gateway.pool import Pool
 from adapters.mcp.gateway.runner import Runner
@@ -40,6 +43,7 @@ class Gateway:
         own: McpServer,
         *,
         credentials: Credentials = NO_CREDENTIALS,
+        presence: Callable[[UUID], None] = lambda agent_id: None,
         alone: bool = False,
     ) -> None:
         self._own = own
@@ -57,6 +61,7 @@ class Gateway:
             {"name": "crossdock", "title": "Crossdock", "version": config.version},
         )
         self.runner = Runner(self.desk, alone)
+        self.tool_agents = ToolAgents(self.desk, presence)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def __call__(self, path: str, caller: Caller, query: str = "") -> McpServer:
@@ -82,10 +87,12 @@ class Gateway:
     async def start(self) -> None:
         """Begin to send what has got its leave."""
         await self.runner.start()
+        await self.tool_agents.start()
         self._sweeping = asyncio.create_task(self._sweep(), name="upstream sessions")
 
     async def stop(self) -> None:
         """End every call and every session."""
+        await self.tool_agents.stop()
         await self.runner.stop()
         await self._parking.close()
         await self._calling.close()
