@@ -1,6 +1,7 @@
 """Roles: what a specialist is called, how it works, what it may use and whom it asks when it cannot go on.
 
-A task's role is a name and needs no record here; a playbook that lists roles names only recorded ones.
+A task's role is a name and needs no record here; a playbook that lists roles names only recorded ones. The
+MCP servers of a role are grants to it (`core/gateway/grants.py`): what is written here stands there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,12 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Invalid, NotFound
+from core.gateway import grants
 from core.store.statement import Row, Statement
 from core.store.tables import workflows as w
 from core.store.tx import Tx
 from core.store.types import Id
+from schemas.vocabulary import GrantEffect, GrantSubject
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ async def create_role(tx: Tx, command: CreateRole) -> Role:
 
     Raises:
         Conflict: there is one with this name.
-        Invalid: its escalation target is neither a role nor `human`.
+        Invalid: its escalation target is neither a role nor `human`, or there is no such MCP server.
     """
     await _check_name(tx, command.name)
     await _check_target(tx, command.escalation_target, command.name)
@@ -101,6 +104,7 @@ async def create_role(tx: Tx, command: CreateRole) -> Role:
     columns |= {"mcp_server_ids": [*command.mcp_server_ids], "id": tx.new_id(), "version": 1}
     columns |= {"tenant_id": tx.caller.tenant_id, "created_at": tx.now, "updated_at": tx.now}
     await tx.run(_INSERT, **columns)
+    await _grant(tx, command.name, command.mcp_server_ids)
     return await _told(tx, columns["id"], "role.created")
 
 
@@ -149,6 +153,10 @@ async def change_role(tx: Tx, command: ChangeRole) -> Role:
     await tx.run(
         sa.update(w.role).where(_c.id == role.id).values(**sets, version=role.version + 1, updated_at=tx.now)
     )
+    name, servers = sets.get("name", role.name), sets.get("mcp_server_ids", role.mcp_server_ids)
+    if name != role.name or [*servers] != [*role.mcp_server_ids]:
+        await _take_back(tx, role)
+        await _grant(tx, name, servers)
     return await _told(tx, role.id, "role.updated")
 
 
@@ -159,9 +167,34 @@ async def remove_role(tx: Tx, command: RoleId) -> None:
         NotFound: no such role.
     """
     role = await get_role(tx, command)
+    await _take_back(tx, role)
     await tx.run(_DELETE, p_role_id=role.id)
     data = {"role_id": str(role.id), "name": role.name}
     tx.event("role.deleted", entity_type="system", entity_id=role.id, data=data)
+
+
+async def _grant(tx: Tx, name: str, servers: Sequence[str]) -> None:
+    """Let the role call the tools of these servers, all of them."""
+    subject = grants.Subject(GrantSubject.ROLE, name=name)
+    for index, server in enumerate(servers):
+        try:
+            await grants.create_grant(tx, grants.CreateGrant(subject, server))
+        except NotFound:
+            where = {"field": f"mcp_server_ids[{index}]"}
+            raise Invalid(f"there is no MCP server {server!r}", details=where) from None
+
+
+async def _take_back(tx: Tx, role: Role) -> None:
+    """Take back what was granted by the role's own list. Grants that were given one by one are others."""
+    for server in role.mcp_server_ids:
+        try:
+            query = grants.ListGrants(server, GrantSubject.ROLE, role.name, per_page=1000)
+            found = await grants.list_grants(tx, query)
+        except NotFound:
+            continue  # the server is gone, and its grants with it
+        for grant in found.items:
+            if grant.tool == "*" and grant.effect is GrantEffect.ALLOW:
+                await grants.delete_grant(tx, grants.GrantId(grant.id))
 
 
 async def _check_name(tx: Tx, name: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from core.store import open_store
 from schemas.vocabulary import Scope
 from tests.hub.api.hub import UNLIKELY, Hub, running
+from tests.hub.api.test_mcp_grants import server
 
 
 @pytest.fixture
@@ -159,3 +160,22 @@ async def test_repeating_a_creation_with_its_key_makes_nothing_twice(hub: Hub) -
         assert [answer.status for answer in answers] == [201, 201]
         assert answers[0].data == answers[1].data
         assert answers[1].headers["idempotency-replayed"] == "true"
+
+
+async def test_the_mcp_servers_of_a_role_are_grants_to_it(hub: Hub) -> None:
+    await server(hub, "files")
+    await server(hub, "web")
+
+    async def granted() -> list[tuple[str, str]]:
+        found = (await hub.get("/mcp-grants?subject_kind=role")).data
+        return sorted((grant["subject"]["name"], grant["server"]) for grant in found)
+
+    wrong = await hub.post("/config/roles", {"name": "dev", "mcpServerIds": ["nothing"]})
+    assert (wrong.status, await granted()) == (400, [])
+    made = (await hub.post("/config/roles", {"name": "dev", "mcpServerIds": ["files", "web"]})).data
+    path = f"/api/v1/config/roles/{made['id']}"
+    assert await granted() == [("dev", "files"), ("dev", "web")]
+    await hub.send("PUT", path, json={"name": "coder", "mcp_server_ids": ["web"]})
+    assert await granted() == [("coder", "web")]
+    await hub.send("DELETE", path)
+    assert await granted() == []
