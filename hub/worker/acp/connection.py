@@ -42,12 +42,13 @@ class Connection:
         self._peer = Peer(self._send, self._handle)
         self._answering: set[asyncio.Task[None]] = set()
         self._why: str | None = None
+        self._ended = False
         self._reading = asyncio.create_task(self._read(), name="an agent")
 
     @property
     def gone(self) -> bool:
         """Whether nothing more can be said."""
-        return self._reading.done()
+        return self._ended or self._reading.done()
 
     async def request(self, method: str, params: Mapping[str, Any], *, seconds: float | None = None) -> Any:
         """Ask the agent. When the waiter is cancelled, the agent is told.
@@ -76,6 +77,7 @@ class Connection:
 
     def kill(self) -> None:
         """End the process and everything that it started, at once."""
+        self._ended = True
         self.process.kill()
 
     async def close(self, grace_seconds: float = 2.0) -> None:
@@ -108,6 +110,7 @@ class Connection:
             pass
         finally:
             # Closed first: whoever is told of the end finds nothing to wait for.
+            self._ended = True
             self._peer.close()
             self.withdraw_answers()
             await self.process.discard()

@@ -24,6 +24,7 @@ _writing = threading.Lock()
 _answers: dict[int, Queue[dict[str, Any]]] = {}
 _cancelled = threading.Event()
 _logged_in = threading.Event()
+_deaf = threading.Event()
 _chosen: dict[str, Any] = {"mode": "ask", "model": "small"}
 _client: dict[str, Any] = {}
 
@@ -183,6 +184,16 @@ def do_raw(session_id: str, rest: str) -> str:
     return "end_turn"
 
 
+def do_deaf(session_id: str, rest: str) -> str:
+    """Read nothing any more, and ask without end."""
+    _deaf.set()
+    say(session_id, "deaf")
+    n = 0
+    while True:
+        n += 1
+        send(id=f"d{n}", method="no/such/method", params={"padding": "x" * 1000})
+
+
 def do_huge(session_id: str, rest: str) -> str:
     """Write a line of so many million bytes."""
     with _writing:
@@ -312,6 +323,8 @@ def main() -> None:
     """Serve until the client closes."""
     write("this line is no message")
     for line in sys.stdin:
+        if _deaf.is_set():
+            threading.Event().wait()
         message = json.loads(line)
         method = message.get("method")
         if method is None:

@@ -182,6 +182,23 @@ async def test_an_agent_that_does_not_stop_is_stopped(staged: Staged) -> None:
     assert output["text"] == "on "
 
 
+async def test_an_agent_that_asks_without_end_and_reads_nothing_is_held_back_and_stopped(
+    staged: Staged,
+) -> None:
+    stage = staged()
+    told = stage.turn("deaf")
+    doing = asyncio.create_task(stage.agent(told.claim, told))
+    await told.until(lambda: told.text == "deaf")
+    (session,) = stage.agent._sessions
+    doing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(PATIENCE):
+            await doing
+    assert session.gone
+    output, _ = await stage.do("say on")
+    assert output["text"] == "on "
+
+
 async def test_a_lost_lease_stops_the_agent(staged: Staged) -> None:
     stage = staged()
     told = stage.turn("stream 100000 0.005")
