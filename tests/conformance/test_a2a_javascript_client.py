@@ -49,14 +49,17 @@ def report(hub: RunningHub, key: str, binding: str, version: str, peers: Path) -
     return seen
 
 
+@pytest.mark.requirement("3.2.2-waits", "3.2.2-whole")
 def test_a_blocking_send_is_answered_with_the_finished_task(report: dict[str, Any]) -> None:
     assert report["send"] == {"state": "COMPLETED", "artifact": ["hello"], "history": ["echo hello"]}
 
 
+@pytest.mark.requirement("3.1.1-message")
 def test_a_message_answer_is_a_message(report: dict[str, Any]) -> None:
     assert report["message"] == {"message": ["forty-two"], "task": True}
 
 
+@pytest.mark.requirement("3.1.2-task-first", "3.5.2-order")
 def test_a_stream_tells_everything_in_order(report: dict[str, Any], binding: str, version: str) -> None:
     forgets = (binding, version) == ("HTTP+JSON", "0.3")  # this client drops `append` there
     first, *frames = report["stream"]
@@ -70,21 +73,25 @@ def test_a_stream_tells_everything_in_order(report: dict[str, Any], binding: str
     ]
 
 
+@pytest.mark.requirement("3.2.4-zero")
 def test_a_task_is_fetched_without_its_history(report: dict[str, Any], version: str) -> None:
     # In 0.3 a length of zero cannot be told from none.
     assert report["get"] == {"same": True, "history": 0 if version == "1.0" else 1}
 
 
+@pytest.mark.requirement("3.1.4-cursor", "3.1.4-order", "3.1.4-token")
 def test_tasks_are_listed_in_pages(report: dict[str, Any], version: str) -> None:
     if version == "0.3":
         pytest.skip("0.3 has no list")
     assert report["list"] == {"total": 3, "inOrder": True, "last": ""}
 
 
+@pytest.mark.requirement("3.1.5-cancels", "3.1.5-over")
 def test_cancel_happens_once(report: dict[str, Any]) -> None:
     assert report["cancel"] == {"state": "CANCELED", "again": "TaskNotCancelableError"}
 
 
+@pytest.mark.requirement("3.1.6-task-first", "3.1.6-ends", "3.1.6-over")
 def test_a_subscriber_sees_the_task_and_then_its_events(report: dict[str, Any]) -> None:
     seen = report["subscribe"]
     assert seen == {
@@ -95,6 +102,7 @@ def test_a_subscriber_sees_the_task_and_then_its_events(report: dict[str, Any]) 
     }
 
 
+@pytest.mark.requirement("3.4.3-continues", "11.7-interrupted")
 def test_a_question_is_answered_by_a_message_to_the_task(report: dict[str, Any]) -> None:
     assert report["input"] == {
         "asked": "INPUT_REQUIRED",

@@ -114,6 +114,7 @@ def texts(parts: Any) -> list[str]:
     return [part.text for part in parts]
 
 
+@pytest.mark.requirement("3.2.2-waits", "3.2.2-whole")
 async def test_a_blocking_send_is_answered_with_the_finished_task(peer: Peer) -> None:
     task = (await peer.send("echo hello")).task
     assert task.status.state == State.TASK_STATE_COMPLETED
@@ -121,6 +122,7 @@ async def test_a_blocking_send_is_answered_with_the_finished_task(peer: Peer) ->
     assert texts(task.history[0].parts) == ["echo hello"]
 
 
+@pytest.mark.requirement("3.2.2-at-once", "3.1.3-state")
 async def test_a_send_may_return_at_once_and_the_task_be_fetched(peer: Peer) -> None:
     task = (await peer.send("wait", at_once=True)).task
     assert task.status.state in (State.TASK_STATE_SUBMITTED, State.TASK_STATE_WORKING)
@@ -129,12 +131,14 @@ async def test_a_send_may_return_at_once_and_the_task_be_fetched(peer: Peer) -> 
     await peer.polling.cancel_task(pb.CancelTaskRequest(id=task.id))
 
 
+@pytest.mark.requirement("3.1.1-message")
 async def test_a_message_answer_is_a_message(peer: Peer) -> None:
     answer = await peer.send("final forty-two")
     assert answer.WhichOneof("payload") == "message"
     assert texts(answer.message.parts) == ["forty-two"]
 
 
+@pytest.mark.requirement("3.1.2-task-first", "3.5.2-order")
 async def test_a_stream_tells_everything_in_order(peer: Peer) -> None:
     frames = await peer.stream("stream 3")
     assert frames[0].WhichOneof("payload") == "task"
@@ -155,6 +159,7 @@ async def test_a_stream_tells_everything_in_order(peer: Peer) -> None:
     assert texts(task.artifacts[0].parts) == ["one ", "two"]
 
 
+@pytest.mark.requirement("3.4.3-continues")
 async def test_a_question_is_answered_by_a_message_to_the_task(peer: Peer) -> None:
     task = (await peer.send("ask Which colour?")).task
     assert task.status.state == State.TASK_STATE_INPUT_REQUIRED
@@ -165,6 +170,7 @@ async def test_a_question_is_answered_by_a_message_to_the_task(peer: Peer) -> No
     assert texts(done.artifacts[0].parts) == ["you said blue"]
 
 
+@pytest.mark.requirement("11.7-interrupted")
 async def test_a_question_closes_the_stream_and_the_answer_opens_the_next(peer: Peer) -> None:
     frames = await peer.stream("hold Which colour?")
     last = frames[-1].status_update.status
@@ -176,6 +182,7 @@ async def test_a_question_closes_the_stream_and_the_answer_opens_the_next(peer: 
     assert texts((await peer.get(task.id)).artifacts[0].parts) == ["you said red"]
 
 
+@pytest.mark.requirement("7.6.1-state")
 async def test_a_credential_is_asked_for_and_given(peer: Peer) -> None:
     task = (await peer.send("auth Log in first")).task
     assert task.status.state == State.TASK_STATE_AUTH_REQUIRED
@@ -200,6 +207,7 @@ async def test_failure_and_refusal_have_their_reasons(peer: Peer) -> None:
     assert (refused.state, texts(refused.message.parts)) == (State.TASK_STATE_REJECTED, ["not my job"])
 
 
+@pytest.mark.requirement("3.1.4-cursor", "3.4.1-grouped")
 async def test_tasks_are_listed_by_context_in_pages(peer: Peer) -> None:
     context = uuid4().hex
     sent = [(await peer.send(f"echo {n}", context_id=context)).task.id for n in range(3)]
@@ -220,6 +228,7 @@ async def test_tasks_are_listed_by_context_in_pages(peer: Peer) -> None:
     assert texts(rest.tasks[0].artifacts[0].parts) == ["0"]
 
 
+@pytest.mark.requirement("3.1.5-cancels", "3.1.5-over")
 async def test_cancel_reaches_the_worker_and_happens_once(peer: Peer) -> None:
     task = (await peer.send("wait", at_once=True)).task
     cancelled = await peer.polling.cancel_task(pb.CancelTaskRequest(id=task.id))
@@ -228,6 +237,7 @@ async def test_cancel_reaches_the_worker_and_happens_once(peer: Peer) -> None:
         await peer.polling.cancel_task(pb.CancelTaskRequest(id=task.id))
 
 
+@pytest.mark.requirement("3.1.6-task-first", "3.1.6-ends")
 async def test_a_subscriber_sees_the_task_and_then_its_end(peer: Peer) -> None:
     task = (await peer.send("hold ?", at_once=True)).task
     frames: list[pb.StreamResponse] = []
@@ -243,6 +253,7 @@ async def test_a_subscriber_sees_the_task_and_then_its_end(peer: Peer) -> None:
         [_ async for _ in peer.streaming.subscribe(pb.SubscribeToTaskRequest(id=task.id))]
 
 
+@pytest.mark.requirement("3.5.2-independent")
 async def test_a_client_that_leaves_a_stream_loses_nothing(peer: Peer) -> None:
     stream = peer.streaming.send_message(asked("hold ?"))
     first = await anext(aiter(stream))
@@ -254,6 +265,7 @@ async def test_a_client_that_leaves_a_stream_loses_nothing(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("id", [str(uuid4()), "nonsense"])
+@pytest.mark.requirement("3.1.3-unknown", "3.1.5-unknown", "3.1.6-unknown")
 async def test_a_task_that_is_not_there_is_not_found(peer: Peer, id: str) -> None:
     with pytest.raises(TaskNotFoundError):
         await peer.get(id)
@@ -265,6 +277,7 @@ async def test_a_task_that_is_not_there_is_not_found(peer: Peer, id: str) -> Non
         [_ async for _ in peer.streaming.subscribe(pb.SubscribeToTaskRequest(id=id))]
 
 
+@pytest.mark.requirement("3.3.2-hidden")
 async def test_another_principals_task_is_not_found(peer: Peer, hub: RunningHub) -> None:
     foreign = hub.post("/tasks", {"title": "not yours", "required_tags": ["nobody"]})
     with pytest.raises(TaskNotFoundError):
@@ -289,6 +302,7 @@ async def test_errors_are_the_official_ones(peer: Peer) -> None:
         await peer.polling.create_task_push_notification_config(config)
 
 
+@pytest.mark.requirement("3.1.7-creates", "3.1.8-tells", "3.1.9-all", "3.1.10-removes")
 async def test_push_configurations_are_kept_read_listed_and_deleted(peer: Peer) -> None:
     task = (await peer.send("wait", at_once=True)).task
     wanted = pb.TaskPushNotificationConfig(task_id=task.id, id="one", url="https://93.184.216.34/hook")
@@ -306,6 +320,7 @@ async def test_push_configurations_are_kept_read_listed_and_deleted(peer: Peer) 
     await peer.polling.cancel_task(pb.CancelTaskRequest(id=task.id))
 
 
+@pytest.mark.requirement("3.4.3-mismatch")
 async def test_a_mismatch_of_task_and_context_is_refused(peer: Peer) -> None:
     task = (await peer.send("wait", at_once=True)).task
     with pytest.raises(InvalidParamsError):

@@ -15,7 +15,7 @@ LETTERS = {"JSONRPC": "J", "HTTP+JSON": "H", "GRPC": "G", "card": "C", "webhook"
 LOOKED_AT = (
     "conformance/a2a",
     "conformance/test_a2a_python_client.py",
-    "conformance/test_same_conversation.py",
+    "conformance/test_a2a_javascript_client.py",
     "adapters/a2a/test_push.py",
     "core/jobs/test_delivery.py",
 )
