@@ -146,7 +146,6 @@ async def add(tx: Tx, command: Add) -> McpServer:
         call_timeout_seconds=wanted.call_timeout_seconds,
         auth_mode=wanted.auth_mode.value,
         pinning=wanted.pinning.value,
-        is_enabled_by_default=False,
         is_archived=False,
         reverify_seconds=wanted.reverify_seconds,
         registered_by=tx.caller.principal_id,

@@ -58,8 +58,6 @@ class McpServerRow(SQLModel, table=True):
     call_timeout_seconds: int
     auth_mode: str
     pinning: str
-    is_enabled_by_default: bool = False
-    """Whether roles made from now on are granted it."""
     is_archived: bool = False
     reverify_seconds: int | None = None
     """How often it is verified by itself."""

@@ -210,7 +210,6 @@ def upgrade() -> None:
         sa.Column("call_timeout_seconds", sa.Integer(), nullable=False),
         sa.Column("auth_mode", sa.String(), nullable=False),
         sa.Column("pinning", sa.String(), nullable=False),
-        sa.Column("is_enabled_by_default", sa.Boolean(), nullable=False),
         sa.Column("is_archived", sa.Boolean(), nullable=False),
         sa.Column("reverify_seconds", sa.Integer(), nullable=True),
         sa.Column("registered_by", Id(), nullable=False),
