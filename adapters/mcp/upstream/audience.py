@@ -5,7 +5,8 @@ alone can have caused it; else to whoever listens to the session.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from adapters import jsonrpc
@@ -30,12 +31,13 @@ class Audience:
         """A call is over."""
         self._calls.pop(number, None)
 
-    async def listen(self, on_message: OnMessage, ended: asyncio.Event) -> None:
-        """Hear what belongs to no call, until it has ended."""
-        listener = (on_message, ended)
+    @contextmanager
+    def listening(self, on_message: OnMessage) -> Iterator[asyncio.Event]:
+        """Hear what belongs to no call while the block runs. The event is set when nothing more will come."""
+        listener = (on_message, asyncio.Event())
         self._listeners.append(listener)
         try:
-            await ended.wait()
+            yield listener[1]
         finally:
             self._listeners.remove(listener)
 

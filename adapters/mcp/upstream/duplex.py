@@ -182,7 +182,8 @@ class DuplexSession:
     async def listen(self, on_message: OnMessage, wanted: Mapping[str, Any] = NOTHING) -> None:
         """As `Session.listen`: hears until the way is gone."""
         if self._lost is None:
-            await self._audience.listen(on_message, asyncio.Event())
+            with self._audience.listening(on_message) as ended:
+                await ended.wait()
         if self._lost is not None:
             raise self._lost
 

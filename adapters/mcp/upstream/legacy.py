@@ -134,10 +134,11 @@ class LegacySession:
 
     async def listen(self, on_message: OnMessage, wanted: Mapping[str, Any] = NOTHING) -> None:
         """As `Session.listen`: the session's standing stream."""
-        await self._standing.open()
-        await self._standing.settled()
-        if not self._standing.missing:
-            await self._audience.listen(on_message, asyncio.Event())
+        with self._audience.listening(on_message) as ended:  # before the stream is there: nothing is missed
+            await self._standing.open()
+            await self._standing.settled()
+            if not self._standing.missing:
+                await ended.wait()
 
     async def close(self) -> None:
         """As `Session.close`: DELETE, if the server has named the session."""

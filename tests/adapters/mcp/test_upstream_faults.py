@@ -114,14 +114,22 @@ async def test_a_server_that_is_gone_is_unreachable(
         await upstream.open(Target(uuid4(), server.url), US)
 
 
-async def test_a_call_that_takes_too_long_is_cancelled_on_the_wire(
-    session: Session, server: ScriptedServer
-) -> None:
+async def test_a_call_that_takes_too_long_is_over(session: Session, server: ScriptedServer) -> None:
     server.faults["tools/call"] = hang
     with pytest.raises(TimedOut):
         await session.request("tools/call", CALL, seconds=0.1)
-    call = next(message for _, message in server.requests if message["method"] == "tools/call")
+
+
+async def test_a_call_that_nobody_waits_for_is_cancelled_on_the_wire(
+    session: Session, server: ScriptedServer
+) -> None:
+    server.faults["tools/call"] = hang
+    calling = asyncio.ensure_future(session.request("tools/call", CALL))
     async with asyncio.timeout(20):
+        while "tools/call" not in server.methods():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+        calling.cancel()
+        call = next(message for _, message in server.requests if message["method"] == "tools/call")
         while "notifications/cancelled" not in server.methods():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
     cancelled = server.requests[-1][1]

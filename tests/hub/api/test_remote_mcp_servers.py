@@ -328,7 +328,8 @@ async def test_a_server_that_is_away_is_unreachable_and_comes_back(hub: Hub, ser
 
 
 async def test_a_server_that_hangs_is_unreachable(hub: Hub, server: ScriptedServer) -> None:
-    made = await registered(hub, server, call_timeout_seconds=1)
+    made = await registered(hub, server)
+    assert (await patched(hub, made, call_timeout_seconds=1)).status == 200
     server.faults["initialize"] = hang
     assert (await reverified(hub, made))["health"] == "unreachable"
 
