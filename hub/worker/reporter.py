@@ -136,9 +136,8 @@ class Reporter:
         )
 
     async def permission(self, title: str, *, subject: Any, options: Sequence[Mapping[str, Any]]) -> Approval:
-        """Ask for leave, and wait for the decision however long it takes."""
-        key = uuid4().hex
-        asked = await self._heard(
+        """Ask for leave; `decision` waits for what becomes of it. Not while a question is open."""
+        return await self._heard(
             self._hub.approvals.ask(
                 self.claim.id,
                 title,
@@ -146,9 +145,12 @@ class Reporter:
                 kind="permission",
                 subject=subject,
                 options=options,
-                idempotency_key=key,
+                idempotency_key=uuid4().hex,
             )
         )
+
+    async def decision(self, asked: Approval) -> Approval:
+        """The approval once it is decided, however long it takes."""
         while asked.status == "pending":
             asked = await self._heard(self._hub.approvals.get(asked.id, wait_seconds=WAIT_SECONDS))
         return asked

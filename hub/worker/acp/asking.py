@@ -72,7 +72,7 @@ class Asking:
         self._session_id = session_id
         self._autonomy = autonomy
         self._rejects_expired = rejects_expired
-        self._one_at_a_time = asyncio.Lock()
+        self._no_question = asyncio.Lock()
 
     async def permission(self, params: Mapping[str, Any], call: Mapping[str, Any]) -> Any:
         """Answer a request for leave: by the rules, or by whoever decides the approval."""
@@ -104,7 +104,7 @@ class Asking:
             parts.append({"url": params["url"]})
         try:
             # An open question holds the task; leave can be asked for again once it is answered.
-            async with self._one_at_a_time:
+            async with self._no_question:
                 await self._updates.flush()
                 return answer_to(params, await self._reporter.question(parts, kind=kind))
         except (asyncio.CancelledError, Conflict):
@@ -129,11 +129,11 @@ class Asking:
             }
             for option in options
         ]
-        async with self._one_at_a_time:
-            decided = await self._reporter.permission(
+        async with self._no_question:
+            approval = await self._reporter.permission(
                 (tool.title or tool.kind)[:TITLE], subject=shortened_subject(subject), options=asked
             )
-        return self._decided(tool, options, decided)
+        return self._decided(tool, options, await self._reporter.decision(approval))
 
     def _decided(self, tool: Tool, options: list[Mapping[str, Any]], decided: Approval) -> Any:
         if decided.status not in ("approved", "rejected"):

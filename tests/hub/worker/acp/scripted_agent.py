@@ -25,6 +25,7 @@ _answers: dict[int, Queue[dict[str, Any]]] = {}
 _cancelled = threading.Event()
 _logged_in = threading.Event()
 _deaf = threading.Event()
+_counting = threading.Lock()
 _chosen: dict[str, Any] = {"mode": "ask", "model": "small"}
 _client: dict[str, Any] = {}
 
@@ -53,8 +54,9 @@ def say(session_id: str, text: str) -> None:
 
 def ask(method: str, params: dict[str, Any]) -> dict[str, Any]:
     """Call the client and wait for its answer, the whole of it."""
-    id = len(_answers) + 1000
-    _answers[id] = Queue()
+    with _counting:
+        id = len(_answers) + 1000
+        _answers[id] = Queue()
     send(id=id, method=method, params=params)
     return _answers[id].get()
 
@@ -88,6 +90,25 @@ def do_ask(session_id: str, rest: str) -> str:
         return "cancelled"
     update(session_id, sessionUpdate="tool_call_update", toolCallId=call["toolCallId"], status="completed")
     say(session_id, f"chosen {outcome['optionId']}")
+    return "end_turn"
+
+
+def do_both(session_id: str, rest: str) -> str:
+    """Ask for leave twice at once, and say both answers in the order of the questions."""
+    said: dict[str, str] = {}
+
+    def one(name: str) -> None:
+        options = [{"optionId": name, "name": name, "kind": "allow_once"}]
+        call = {"toolCallId": name, "title": name, "kind": "edit"}
+        params = {"sessionId": session_id, "toolCall": call, "options": options}
+        said[name] = ask("session/request_permission", params)["result"]["outcome"]["optionId"]
+
+    asking = [threading.Thread(target=one, args=(name,), daemon=True) for name in ("a", "b")]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    say(session_id, " ".join(said[name] for name in sorted(said)))
     return "end_turn"
 
 

@@ -89,10 +89,13 @@ class Told(Reporter):
         asked = {"title": title, "subject": subject, "options": list(options)}
         self.asked.append(asked)
         await self._tell()
+        return Approval.of({"id": uuid4().hex, "kind": "permission", "status": "pending", **asked})
+
+    async def decision(self, asked: Approval) -> Approval:
         if self.decide is None:
             await asyncio.Event().wait()
         assert self.decide is not None
-        return Approval.of({"id": uuid4().hex, "kind": "permission", **self.decide(asked)})
+        return Approval.of({**asked.raw, **self.decide(dict(asked.raw))})
 
     async def question(self, parts: Sequence[Mapping[str, Any]], *, kind: str = "input") -> Message:
         self.questions.append(parts)

@@ -55,6 +55,20 @@ async def test_whoever_decides_sees_all_that_is_known_of_the_call(staged: Staged
     assert told.kinds[0] == "tool_call"  # it was told of before it was asked about
 
 
+async def test_what_is_asked_at_once_is_shown_at_once(staged: Staged) -> None:
+    stage = staged()
+    told = stage.turn("both")
+    doing = asyncio.create_task(stage.agent(told.claim, told))
+    await told.until(lambda: len(told.asked) == 2)  # and nothing is decided yet
+    told.decide = _decided("approved")
+    doing.cancel()
+    await asyncio.gather(doing, return_exceptions=True)
+    again = stage.turn("both", session="s2")
+    again.decide = _decided("approved")
+    output, _ = await stage.do(again)
+    assert output["text"] == "a b"
+
+
 async def test_a_permission_that_ran_out_is_a_rejection_where_the_profile_says_so(staged: Staged) -> None:
     stage = staged(profile=Profile("x", rejects_expired=True))
     told = stage.turn("ask x")
