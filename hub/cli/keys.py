@@ -102,7 +102,7 @@ def create(
         label=label,
         expires_at=None if expires is None else datetime.now(UTC) + expires,
     )
-    new = asyncio.run(_create(out, load_settings(out, database_url=db), command))
+    new = asyncio.run(create_beside(out, load_settings(out, database_url=db), command))
     assert new.api_key is not None
     record = {"id": str(new.id), "api_key": new.api_key, "key_prefix": new.key_prefix, "scope": scope}
     owned = f"{owner_type} {owner}" if owner else owner_type
@@ -141,7 +141,8 @@ def revoke(out: Output, key: str, yes: bool, db: str | None) -> None:
     out.record(_shown(record), f"{record.key_prefix} is revoked", answer=str(record.id))
 
 
-async def _create(out: Output, settings: Settings, command: "CreateKey") -> "NewKey":
+async def create_beside(out: Output, settings: Settings, command: "CreateKey") -> "NewKey":
+    """Make a key beside the database."""
     from core.auth import create_key
     from hub.cli.offline import beside_the_database
 

@@ -27,6 +27,8 @@ COMMANDS = {
     "approvals": ("hub.cli.lists:approvals", "List and decide what waits for people."),
     "agents": ("hub.cli.lists:agents", "List who works here."),
     "events": ("hub.cli.lists:events", "Read and follow the event log."),
+    "mcp": ("hub.cli.mcp:mcp", "Speak MCP on stdin and stdout, for hosts that start commands."),
+    "connect": ("hub.cli.connect:connect", "Print what a client needs to reach the hub, or write it."),
     "keys": ("hub.cli.keys:keys", "Create, list and revoke API keys, beside the database."),
     "migrate": ("hub.cli.migrate:migrate", "Move the database to another schema."),
     "doctor": ("hub.cli.doctor:doctor", "Say what is configured, reachable and wrong."),
