@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
-from adapters.mcp import answering, errors
+from adapters.mcp import answering, errors, wire
 from adapters.mcp.config import Authenticator, McpConfig
 from adapters.mcp.errors import McpError, describe
 from adapters.mcp.exchange import McpServer
@@ -26,6 +26,7 @@ ROOT: Final = "/mcp"
 OWN: Final = "/mcp/crossdock"
 _METADATA: Final = "/.well-known/oauth-protected-resource"
 _PATHS: Final = (ROOT, OWN)
+_CARD: Final = "/.well-known/mcp/server-card.json"
 _RESOURCES: Final = (_METADATA, _METADATA + ROOT, _METADATA + ROOT + "/{server}")
 _SERVER: Final = re.compile(ROOT + r"/[A-Za-z0-9._~-]{1,128}")
 
@@ -43,6 +44,7 @@ def routes(
         *(Route(path, front) for path in _PATHS),
         *([] if gateway is None else [Route(ROOT + "/{server}", front)]),
         *(Route(path, _metadata(config), methods=["GET"]) for path in _RESOURCES),
+        Route(_CARD, _card(config), methods=["GET"]),
     ]
 
 
@@ -79,7 +81,9 @@ def gateway_of(
 
 def is_public(path: str) -> bool:
     """Whether a path is answered without a credential. The answer does not tell which servers there are."""
-    return path == _METADATA or (path.startswith(_METADATA) and _is_resource(path.removeprefix(_METADATA)))
+    return path in (_CARD, _METADATA) or (
+        path.startswith(_METADATA) and _is_resource(path.removeprefix(_METADATA))
+    )
 
 
 def owns(path: str) -> bool:
@@ -132,3 +136,29 @@ def _metadata(config: McpConfig) -> Any:
         return JSONResponse(said, headers={"Cache-Control": "public, max-age=300"})
 
     return metadata
+
+
+def _card(config: McpConfig) -> Any:
+    """Where the hub's servers are and what they speak, for whoever has not connected yet (SEP-2127, a draft).
+    It says nothing of what is granted to whom."""
+
+    async def card(request: Request) -> Response:
+        versions = [*wire.MODERN, *wire.HANDSHAKE]
+        said = {
+            "name": "crossdock",
+            "title": "Crossdock",
+            "description": "A durable task hub, and a gateway to the MCP servers that it grants.",
+            "version": config.version,
+            "websiteUrl": config.public_url,
+            "remotes": [
+                {
+                    "type": "streamable-http",
+                    "url": config.public_url + path,
+                    "supportedProtocolVersions": versions,
+                }
+                for path in _PATHS
+            ],
+        }
+        return JSONResponse(said, headers={"Cache-Control": "public, max-age=300"})
+
+    return card

@@ -10,6 +10,7 @@ from core.gateway import calls, grants, leave
 from core.gateway.calls import Ended, Noted
 from core.gateway.grants import GrantId, ListGrants
 from core.gateway.records import ListCalls, list_calls
+from core.gateway.tool_agents import may_have_called
 from schemas.vocabulary import ApprovalStatus, CallState, GrantEffect, GrantSubject
 from tests.core.gateway.conftest import Gateway
 from tests.core.tasks.stage import reason
@@ -298,3 +299,16 @@ async def test_only_operators_of_the_tenant_give_grants(gateway: Gateway) -> Non
         await gateway.stage.platform.write(elsewhere, grants.create_grant, command)
     with pytest.raises(NotFound):
         await gateway.grant(TASK, gateway.stage.user.principal_id)
+
+
+async def test_a_call_that_may_have_happened_is_known_to_the_next_attempt(gateway: Gateway) -> None:
+    caller = await gateway.executing(role="r")
+    assert caller.task_id is not None
+    await gateway.grant(ROLE, "r")
+    read = gateway.stage.platform.read
+    assert not await read(caller, may_have_called, caller.task_id)
+    call = await gateway.begin(caller)
+    assert call is not None
+    assert await read(caller, may_have_called, caller.task_id)
+    await gateway.end(call)
+    assert not await read(caller, may_have_called, caller.task_id)

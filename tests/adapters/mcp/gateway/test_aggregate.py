@@ -139,6 +139,13 @@ async def test_names_that_do_not_fit_are_cut_and_still_called(gate: Gate) -> Non
     assert told["content"][0]["text"] == "done"
 
 
+async def test_a_card_says_where_the_servers_are(gate: Gate) -> None:
+    answer = await gate.http.get("/.well-known/mcp/server-card.json")
+    remotes = answer.json()["remotes"]
+    assert [remote["url"] for remote in remotes] == ["http://hub.test/mcp", "http://hub.test/mcp/crossdock"]
+    assert remotes[0]["supportedProtocolVersions"][:2] == ["2026-07-28", "2025-11-25"]
+
+
 @given(st.text(min_size=1, max_size=100))
 def test_outer_names_fit_and_say_their_server(name: str) -> None:
     outer = naming.outer("slug", name)
