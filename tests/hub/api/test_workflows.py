@@ -269,6 +269,7 @@ async def test_agents_of_the_tenant_watch_and_strangers_see_nothing(show: Show) 
     ):
         assert (await hub.get(f"{path}{below}", key=agent)).status == 200
         assert (await hub.get(f"{path}{below}", key=elsewhere)).status == 404
+    await show.until(made, "task.created")  # the log has it all before it is read
     kinds = [event["type"] for event in (await hub.get(f"{path}/events?after=0", key=agent)).data]
     assert {"workflow.created", "stage.started", "task.created"} <= {*kinds}
     assert (await hub.get(f"{path}/events", key=elsewhere)).status == 404
