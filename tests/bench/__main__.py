@@ -34,6 +34,8 @@ class Effort:
     claims: int
 
 
+STREAMS = 8
+"""Streams at once."""
 FULL = Effort(rounds=5, seconds=4.0, latencies=400, depths=(1_000, 100_000, 1_000_000), claims=600)
 QUICK = Effort(rounds=2, seconds=1.0, latencies=60, depths=(1_000, 100_000), claims=200)
 
@@ -86,6 +88,8 @@ async def _measure(effort: Effort, rounds: int, postgres: str | None) -> Results
                 _note(f"round {n} of {rounds}: {name}")
                 await _hub_round(queue_hub, work_hub, effort, results)
         for name, (_, work_hub) in pairs.items():
+            _note(f"idle subscribers: {name}")
+            results.idle[name] = await work_hub.idle(1_000)
             _note(f"latency: {name}")
             results.latency[name] = await work_hub.latency(effort.latencies)
     await _backlogs(effort, postgres, results)
@@ -98,6 +102,7 @@ async def _reference_round(system: Server, effort: Effort, results: Results) -> 
     results.add("send, blocking", system.name, await system.load("send", seconds, blocking=True))
     ids = await system.tasks(50)
     results.add("get task", system.name, await system.load("get", seconds, ids=ids))
+    results.add("stream of 1,000 events", system.name, await system.stream(STREAMS, 1_000))
 
 
 async def _hub_round(queue: Hub, work: Hub, effort: Effort, results: Results) -> None:
@@ -107,6 +112,7 @@ async def _hub_round(queue: Hub, work: Hub, effort: Effort, results: Results) ->
         results.add("send, blocking", name, await work.load("send", seconds, blocking=True))
     ids = await queue.tasks(50)
     results.add("get task", name, await queue.load("get", seconds, ids=ids))
+    results.add("stream of 1,000 events", name, await queue.stream(STREAMS, 1_000, queue.agents))
     results.add("submit over REST", name, await queue.load("submit", seconds))
     results.add("claim, start, complete", name, await queue.cycles(seconds, at_once=False))
     results.add("claim and start, complete", name, await queue.cycles(seconds, at_once=True))

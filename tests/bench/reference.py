@@ -22,7 +22,7 @@ from tests.bench.load import pin
 
 
 class Echo(AgentExecutor):
-    """Completes every task with the text that it was sent."""
+    """Completes every task with the text that it was sent, after as many events as `stream N` asks for."""
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         """A task, and its completion."""
@@ -36,7 +36,12 @@ class Echo(AgentExecutor):
             )
         )
         updater = TaskUpdater(event_queue, context.task_id, context.context_id)
-        await updater.complete(updater.new_agent_message([a2a.Part(text=context.get_user_input())]))
+        text = context.get_user_input()
+        if text.startswith("stream "):
+            for n in range(int(text.partition(" ")[2])):
+                part = a2a.Part(text="a small event")
+                await updater.add_artifact([part], artifact_id="a", append=n > 0, last_chunk=False)
+        await updater.complete(updater.new_agent_message([a2a.Part(text=text)]))
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
         """Nothing runs long enough to be cancelled."""

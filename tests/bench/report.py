@@ -34,6 +34,8 @@ class Results:
         self.machine = machine
         self.rates: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
         self.latency: dict[str, Mapping[str, Any]] = {}
+        self.idle: dict[str, float] = {}
+        """MiB that 1,000 subscribers take who wait."""
         self.claims: dict[str, Mapping[int, float]] = {}
 
     def add(self, what: str, system: str, measured: Mapping[str, Any]) -> None:
@@ -67,6 +69,14 @@ class Results:
         for what, wanted in (("send, return at once", 3.0), ("send, blocking", 1.5), ("get task", 2.5)):
             yield Target(f"{what}: at least {wanted:g} times {MEMORY}", self.ratio(what, HUB, MEMORY), wanted)
         yield Target("claim at the deepest backlog: at most 1.5 times", self.growth(HUB), 1.5, at_most=True)
+        for what, wanted in (
+            ("send, return at once", 4.0),
+            ("send, blocking", 2.0),
+            ("get task", 3.0),
+            ("stream of 1,000 events", 3.0),
+        ):
+            yield Target(f"A2A, {what}: {wanted:g} times {MEMORY}", self.ratio(what, HUB, MEMORY), wanted)
+        yield Target("1,000 idle subscribers: under 40 MiB", self.idle.get(HUB), 40.0, at_most=True)
         p99 = self.latency.get(HUB, {}).get("p99_ms")
         yield Target("submit to claim, p99: under 15 ms", p99, 15.0, at_most=True)
         if self.median("submit over REST", POSTGRES) is not None:
@@ -95,6 +105,7 @@ class Results:
                 for what, by_system in self.rates.items()
             },
             "latency": {system: dict(measured) for system, measured in self.latency.items()},
+            "idle_mib": dict(self.idle),
             "claim_microseconds": {system: dict(costs) for system, costs in self.claims.items()},
             "targets": [
                 {"says": t.says, "figure": t.figure, "wanted": t.wanted, "met": t.met} for t in self.targets()

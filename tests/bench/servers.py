@@ -67,6 +67,39 @@ class Server:
         done = measured["rate"] * measured["seconds"]
         return {**measured, "server_us": (self._cpu() - before) * 1e6 / max(done, 1)}
 
+    async def stream(
+        self, streams: int, events: int, agents: Sequence[tuple[str, str]] = ()
+    ) -> dict[str, Any]:
+        """Some streams at once, each of so many small events."""
+        spec = {
+            "url": self.url,
+            "path": self.path,
+            "keys": list(self.keys),
+            "agents": list(agents)[:streams],
+            "streams": streams,
+            "events": events,
+        }
+        before = self._cpu()
+        measured = await program("streaming", spec)
+        done = measured["rate"] * measured["seconds"]
+        return {**measured, "server_us": (self._cpu() - before) * 1e6 / max(done, 1)}
+
+    async def idle(self, readers: int) -> float:
+        """MiB that so many subscribers take who wait for one task."""
+        ((task, *_), *_) = await self.tasks(1)
+        spec = {"url": self.url, "path": self.path, "keys": list(self.keys), "readers": readers, "task": task}
+        before = self._resident()
+        process = await _spawn("streaming", json.dumps(spec), stdin=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        assert (await process.stdout.readline()) == b"there\n"
+        taken = self._resident() - before
+        await process.communicate()
+        return taken
+
+    def _resident(self) -> float:
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def _cpu(self) -> float:
         """Processor seconds that the server has used."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -136,11 +169,12 @@ def core(n: int) -> int:
     return cores[n % len(cores)]
 
 
-async def _spawn(name: str, *arguments: str) -> asyncio.subprocess.Process:
+async def _spawn(name: str, *arguments: str, stdin: int | None = None) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-P", "-m", f"tests.bench.{name}", *arguments),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
     )
 
