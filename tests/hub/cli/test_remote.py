@@ -12,6 +12,7 @@ import pytest
 from tests.hub.cli.conftest import Shell
 
 ADMIN_KEY = "an-admin-key-for-the-command-line"
+pytestmark = pytest.mark.timeout(180)
 PLAYBOOK = {
     "parameters": [{"slug": "who", "title": "Who", "required": True}],
     "stages": [{"name": "greet", "tasks": [{"name": "greet", "input": "{{ parameters.who }}"}]}],
