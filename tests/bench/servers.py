@@ -93,7 +93,7 @@ class Server:
         assert process.stdout is not None
         assert (await process.stdout.readline()) == b"there\n"
         taken = self._resident() - before
-        await process.communicate()
+        await process.communicate(b"")
         return taken
 
     def _resident(self) -> float:
