@@ -13,7 +13,6 @@ from core.store.tables import (
     mcp_calls,
     mcp_registry,
     operations,
-    work_items,
     workflows,
 )
 from core.store.tables.declaring import table
@@ -85,6 +84,5 @@ __all__ = [
     "route",
     "task",
     "tenant",
-    "work_items",
     "workflows",
 ]

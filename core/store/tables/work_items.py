@@ -1,1 +1,0 @@
-"""Work items, handoffs, assessments, escalations, activations."""
