@@ -71,7 +71,11 @@ class _Callback:
             flow = await self._engine.receive(answer)
         except HubError:
             return _page(400, "Too late", "This consent was used already, or took too long. Begin again.")
-        if flow.state in (FlowState.COMPLETED, FlowState.EXCHANGING):
+        if flow.state is FlowState.EXCHANGING:  # the token endpoint is away; it is asked again
+            return _page(
+                200, "Almost", "The hub goes on by itself, and tells how it ended. You can close this."
+            )
+        if flow.state is FlowState.COMPLETED:
             return _page(200, "Authorized", "The hub may use the MCP server now. You can close this window.")
         return _page(400, "Not authorized", "The hub has not been let in. What happened is told there.")
 

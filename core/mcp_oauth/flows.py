@@ -44,6 +44,8 @@ from schemas.oauth import FlowKind, FlowState, GrantType
 _f = flow.c
 
 MOST_TRIES: Final = 5
+ITS_RECEIVER: Final = timedelta(seconds=5)
+"""For so long a code is left to whoever received it, who tells the person what came of it."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ _RECEIVE = _arc(
     _f.id == FLOW_ID,
     _f.expires_at > NOW,
     secrets=sa.bindparam("p_secrets", type_=sa.String()),
-    due_at=NOW,
+    due_at=sa.bindparam("p_due", type_=Instant()),
     expires_at=sa.bindparam("p_expires", type_=Instant()),
     tries=sa.literal(0),
 )
@@ -292,7 +294,12 @@ async def received(tx: Tx, command: Received) -> Flow:
         secrets = {**open_flow_secrets(tx, row), "code": command.code}
         sealed = seal_flow_secrets(tx, row.tenant_id, flow_id, secrets)
         changed = await tx.run(
-            _RECEIVE, p_id=flow_id, p_secrets=sealed, p_expires=tx.now + LASTS, p_now=tx.now
+            _RECEIVE,
+            p_id=flow_id,
+            p_secrets=sealed,
+            p_due=tx.now + ITS_RECEIVER,
+            p_expires=tx.now + LASTS,
+            p_now=tx.now,
         )
     if not changed:
         raise NotFound("nothing waits for this answer: it came too late, or twice")

@@ -91,6 +91,8 @@ class Authorizations:
         known = opened.connection
         if known.revision > used.revision and known.state is ConnectionState.CONNECTED:
             return _carried(opened, used.fresh + 1)  # somebody was quicker
+        if known.state is not ConnectionState.CONNECTED:
+            return _carried(opened)  # it was refused to somebody else, and there is nothing to renew
         more = status == 403 or said.error == "insufficient_scope"
         wanted = united(known.scope, said.scope) if more else None
         if more and (known.definition.grant_type.interactive or used.fresh >= MOST_STEPS):
@@ -127,7 +129,8 @@ class Authorizations:
                 if taken is not None:
                     return await self._renew(hub, taken, scope)
                 opened = await self._platform.read(hub, open_connection, ServerId(known.server_id))
-                if opened.connection.revision != known.revision:
+                now = opened.connection
+                if now.revision != known.revision or now.state is not ConnectionState.CONNECTED:
                     return _carried(opened)
                 left = deadline - self._platform.monotonic()
                 if left <= 0:

@@ -214,3 +214,14 @@ async def test_a_short_life_is_not_renewed_at_every_call(bench: Bench, clock: Fa
     assert (await carried(bench)).headers == first.headers
     clock.advance(10)
     assert (await carried(bench)).headers != first.headers
+
+
+async def test_whoever_is_refused_after_somebody_else_is_told_at_once(bench: Bench) -> None:
+    await bench.configure()
+    await bench.authorized()
+    used = await carried(bench)
+    bench.server.end_everything()
+    found = await asyncio.gather(*(bench.challenged(used) for _ in range(8)))
+    assert all(isinstance(one, NeedsReauth) for one in found), found
+    assert isinstance(await bench.challenged(used), NeedsReauth)
+    assert bench.server.refresh_calls == 1

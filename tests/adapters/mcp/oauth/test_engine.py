@@ -2,17 +2,19 @@
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from adapters.mcp.oauth import Authorization, NeedsReauth
+from adapters.mcp.oauth import Authorization, NeedsReauth, OAuthUpkeep
+from core.caller import SYSTEM
 from core.errors import NotFound
 from core.events import ReadEvents, read_events
 from core.mcp_oauth.connections import Configure, configure
 from core.mcp_oauth.definition import Definition, Enterprise, Secrets
-from core.mcp_oauth.flows import Received
+from core.mcp_oauth.flows import Received, received
 from schemas.oauth import (
     CallbackMode,
     ClientStrategy,
@@ -323,3 +325,19 @@ async def test_a_credential_never_follows_to_another_address(bench: Bench) -> No
     moved = await bench.platform.write(bench.operator, configure, command)
     assert (moved.state, moved.has_client_secret) == (ConnectionState.DISCONNECTED, False)
     assert isinstance(await bench.carried(), NeedsReauth)
+
+
+async def test_a_code_is_left_to_its_receiver_and_taken_over_if_that_one_dies(
+    bench: Bench, clock: FakeClock
+) -> None:
+    await bench.configure()
+    flow = await bench.start()
+    answer = await bench.consent(flow)
+    await bench.platform.write(SYSTEM(UUID(int=0)), received, answer)
+    upkeep = OAuthUpkeep(bench.platform, bench.engine)
+    await upkeep.once()
+    assert bench.server.sent("/token") == [], "whoever received it tells the person, and so goes first"
+    clock.advance(6)
+    await upkeep.once()
+    assert (await bench.engine.advance(flow.tenant_id, flow.id)).state is FlowState.COMPLETED
+    assert len(bench.server.sent("/token")) == 1
