@@ -139,6 +139,7 @@ async def test_what_a_dead_hub_started_is_unknown_and_told_so(gate: Gate) -> Non
         while (await gate.calls())[0].state is not CallState.STARTED:  # noqa: ASYNC110 - no hint tells
             await asyncio.sleep(0.01)
     calling.cancel()
+    await asyncio.wait({calling}, timeout=10)  # whoever asked is gone before there is an end to tell
     await gate.gateway.runner.stop()
     (record,) = await gate.calls()
     assert record.state is CallState.UNKNOWN
