@@ -165,7 +165,7 @@ async def test_every_field_of_the_wrong_type_answers_422_and_is_named(hub: Hub) 
         example = dict(route.example or {})
         for name, field in route.body.model_fields.items():
             wire = field.alias or name
-            if wire in ANY_VALUE:
+            if wire in ANY_VALUE or field.annotation is Any:
                 continue
             for wrong in ([None], {"x": None}):
                 if isinstance(wrong, dict) and "dict" in str(field.annotation):
