@@ -112,7 +112,7 @@ async def _hub_round(queue: Hub, work: Hub, effort: Effort, results: Results) ->
         results.add("send, blocking", name, await work.load("send", seconds, blocking=True))
     ids = await queue.tasks(50)
     results.add("get task", name, await queue.load("get", seconds, ids=ids))
-    results.add("stream of 1,000 events", name, await queue.stream(STREAMS, 1_000, queue.agents))
+    results.add("stream of 1,000 events", name, await work.stream(STREAMS, 1_000, work.agents))
     results.add("submit over REST", name, await queue.load("submit", seconds))
     results.add("claim, start, complete", name, await queue.cycles(seconds, at_once=False))
     results.add("claim and start, complete", name, await queue.cycles(seconds, at_once=True))

@@ -29,7 +29,11 @@ def _working(requests: Requests, agent_id: str) -> Script:
             continue
         task = json.loads(answer)["data"]
         path, lease = f"/api/v1/tasks/{task['id']}", {"lease_id": task["lease_id"]}
-        count = int(task["input"]["text"].partition(" ")[2])
+        text: str = task["input"]["text"]
+        if not text.startswith("stream "):  # left over from another measurement
+            yield requests.post(f"{path}/complete", json.dumps(lease).encode())
+            continue
+        count = int(text.partition(" ")[2])
         first = json.dumps({**CHUNK, **lease, "append": False}).encode()
         yield requests.post(f"{path}/artifacts", first)
         chunk = requests.post(f"{path}/artifacts", json.dumps({**CHUNK, **lease}).encode())
