@@ -38,6 +38,15 @@ def _command(name: str) -> list[str]:
     return [str(EXAMPLES / name)] if name.endswith(".sh") else [sys.executable, str(EXAMPLES / name)]
 
 
+def _heeding(command: list[str]) -> list[str]:
+    """The command, which heeds an interrupt even where this run was started in a shell's background."""
+    heed = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    return [sys.executable, "-c", heed, *command]
+
+
 def _promised(name: str) -> str:
     """The block at the end of an example."""
     _, _, block = (EXAMPLES / name).read_text().partition("\n# Output:\n")
@@ -55,7 +64,9 @@ def test_each_asker_and_each_worker_print_what_they_promise(
     with subprocess.Popen(_command(asker), env=environ, stdout=subprocess.PIPE, text=True) as asking:
         assert asking.stdout is not None
         first = asking.stdout.readline()  # asked, and nobody has answered yet
-        with subprocess.Popen(_command(worker), env=environ, stdout=subprocess.PIPE, text=True) as working:
+        with subprocess.Popen(
+            _heeding(_command(worker)), env=environ, stdout=subprocess.PIPE, text=True
+        ) as working:
             try:
                 rest, _ = asking.communicate(timeout=30)
                 assert working.stdout is not None
