@@ -17,7 +17,7 @@ from schemas.v1.fields import stamp
 from schemas.vocabulary import Scope, SessionStatus
 
 _AGENT = "0197a3c2-8b1e-7c44-9d3a-2f6b1c0d4e5f"
-_SESSION = {"transport": "stdio", "mode": "session", "workspace_path": "/work/project"}
+_SESSION = {"transport": "stdio", "mode": "session", "workspace_path": "/home/ada/project"}
 
 
 @route(

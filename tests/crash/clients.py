@@ -72,7 +72,7 @@ class Client:
 
     async def run(self) -> None:
         """Go on until told to stop."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of client does its own
 
     async def pause(self, longest: float) -> None:
         """Rest for a random while, shorter when everybody is to stop."""

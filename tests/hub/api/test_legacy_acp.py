@@ -10,7 +10,7 @@ from schemas.vocabulary import Scope
 from tests.adapters.acp.editor import connected
 from tests.hub.api.hub import UNLIKELY, Hub
 
-SESSION = {"transport": "stdio", "mode": "session", "workspace_path": "/work/project"}
+SESSION = {"transport": "stdio", "mode": "session", "workspace_path": "/home/ada/project"}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_claim_start_and_session_are_one_step(hub: Hub, agent: Mapping[str
     turn = (await hub.post("/acp/claim", body, key=agent["api_key"], headers=once)).data
     assert (await hub.post("/acp/claim", body, key=agent["api_key"], headers=once)).data == turn
     assert (turn["task"]["id"], turn["task"]["prompt"]) == (task["id"], "Fix the bug.")
-    assert (turn["task"]["cwd"], turn["task"]["input"]["a"]) == ("/work/project", 1)
+    assert (turn["task"]["cwd"], turn["task"]["input"]["a"]) == ("/home/ada/project", 1)
     assert turn["session"]["agent_id"] == agent["id"]
     assert (await hub.get(f"/tasks/{task['id']}")).data["state"] == "in_progress"
     path = f"/acp/tasks/{task['id']}/output"
