@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,17 +148,19 @@ def test_a_directory_that_turns_into_a_link_again_and_again_leads_nowhere(jail: 
     (work / "swap" / "key").write_text("mine")
     over = threading.Event()
 
+    def where_a_writer_may_have_made_it_anew(place: Callable[[], None]) -> None:
+        while True:
+            try:
+                return place()
+            except OSError:
+                shutil.rmtree(work / "swap", ignore_errors=True)
+
     def swap() -> None:
         while not over.is_set():
             os.rename(work / "swap", work / "aside")
-            os.symlink(secret, work / "swap")
+            where_a_writer_may_have_made_it_anew(lambda: os.symlink(secret, work / "swap"))
             os.unlink(work / "swap")
-            while True:
-                try:
-                    os.rename(work / "aside", work / "swap")
-                    break
-                except OSError:  # a writer has made it anew
-                    shutil.rmtree(work / "swap", ignore_errors=True)
+            where_a_writer_may_have_made_it_anew(lambda: os.rename(work / "aside", work / "swap"))
 
     swapping = threading.Thread(target=swap)
     swapping.start()
