@@ -33,7 +33,7 @@ serve: install ## a hub at 127.0.0.1:8080, SQLite in this directory
 
 test: install ## every test this machine can run; CROSSDOCK_TEST_POSTGRES_URL adds PostgreSQL
 	@test -d $(PEERS)/node_modules || echo "note: npm peers are not installed, their tests will be skipped (make peers)" >&2
-	@$(BIN)/python -m pytest -ra $(ARGS)
+	@$(BIN)/python -m pytest -ra --numprocesses logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: install ## style, types and import directions
 	@$(BIN)/ruff check .

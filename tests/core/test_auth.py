@@ -27,6 +27,7 @@ SECRET = "a secret of thirty-two bytes, at least"
 OTHER = "another secret of thirty-two bytes, too"
 RING = Keyring(SECRET)
 HUB = SYSTEM(DEFAULT_TENANT)
+NOBODY = UUID("0190f000-0000-7000-8000-0000000000aa")
 
 
 async def ready(platform: Platform, *, ring: Keyring = RING, admin_key: str | None = None) -> Prepared:
@@ -347,15 +348,15 @@ async def test_an_agents_key_belongs_to_the_agent(platform: Platform) -> None:
     [
         (auth.CreateKey(Scope.AGENT), Unprocessable),
         (auth.CreateKey(Scope.WORKER, owner_id=""), Unprocessable),
-        (auth.CreateKey(Scope.ADMIN, OwnerType.AGENT, str(uuid4())), Unprocessable),
-        (auth.CreateKey(Scope.SERVICE, OwnerType.WORKER, str(uuid4())), Unprocessable),
+        (auth.CreateKey(Scope.ADMIN, OwnerType.AGENT, str(NOBODY)), Unprocessable),
+        (auth.CreateKey(Scope.SERVICE, OwnerType.WORKER, str(NOBODY)), Unprocessable),
         (auth.CreateKey(Scope.AGENT, OwnerType.SYSTEM), Unprocessable),
-        (auth.CreateKey(Scope.WORKER, OwnerType.AGENT, str(uuid4())), Unprocessable),
+        (auth.CreateKey(Scope.WORKER, OwnerType.AGENT, str(NOBODY)), Unprocessable),
         (auth.CreateKey(Scope.ADMIN, OwnerType.SYSTEM, "hub"), Unprocessable),
-        (auth.CreateKey(Scope.AGENT, OwnerType.AGENT, str(uuid4())), NotFound),
+        (auth.CreateKey(Scope.AGENT, OwnerType.AGENT, str(NOBODY)), NotFound),
         (auth.CreateKey(Scope.AGENT, OwnerType.AGENT, "no uuid"), NotFound),
         (auth.CreateKey(Scope.WORKER, OwnerType.WORKER), NotFound),
-        (auth.CreateKey(Scope.AGENT, principal_id=uuid4()), NotFound),
+        (auth.CreateKey(Scope.AGENT, principal_id=NOBODY), NotFound),
         (auth.CreateKey(Scope.AGENT, principal_id=SYSTEM_PRINCIPAL), Unprocessable),
         (auth.CreateKey(Scope.ADMIN, principal_id=SYSTEM_PRINCIPAL), Unprocessable),
         (auth.CreateKey(Scope.AGENT, owner_id="alice", label="x" * 256), Unprocessable),
