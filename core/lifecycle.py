@@ -256,13 +256,18 @@ async def move(
 
 @lru_cache(maxsize=128)
 def _touch_statement(
-    fence: Fence, who: Who, presented: bool, states: frozenset[TaskState], sets: tuple[str, ...]
+    fence: Fence,
+    who: Who,
+    presented: bool,
+    states: frozenset[TaskState],
+    sets: tuple[str, ...],
+    versions: int,
 ) -> Statement:
     c = t.task.c
     return Statement(
         sa.update(t.task)
         .where(c.id == P_TASK, _RIGHTS[who], c.state.in_(_codes(states)), *fenced(fence, presented=presented))
-        .values({**touched(), **_columns(sets)})
+        .values({**touched(announcements=versions), **_columns(sets)})
         .returning(*c)
     )
 
@@ -277,14 +282,17 @@ async def touch(
     fence: Fence = Fence.NONE,
     doing: str,
     sets: Mapping[str, Any] | None = None,
+    versions: int = 1,
 ) -> Row:
     """Take the task's next version for a write that changes no state. The caller writes the event with it.
+
+    With `versions` it takes as many, and the row has the last of them.
 
     Raises:
         NotFound, Forbidden, Conflict, InvalidTransition: as `move`.
     """
     columns = dict(sets or {})
-    statement = _touch_statement(fence, who, lease_id is not None, states, tuple(sorted(columns)))
+    statement = _touch_statement(fence, who, lease_id is not None, states, tuple(sorted(columns)), versions)
     params = {f"p_set_{name}": value for name, value in columns.items()}
     if lease_id is not None and fence in (Fence.OWN, Fence.SEEN):
         params["p_lease_id"] = lease_id

@@ -62,6 +62,7 @@ class GetArtifact:
 
 _P_ARTIFACT = sa.bindparam("p_artifact_id", type_=sa.String())
 _P_SIZE = sa.bindparam("p_size", type_=sa.BigInteger())
+_P_CHUNKS = sa.bindparam("p_chunks", type_=sa.Integer())
 _P_COMPLETE = sa.bindparam("p_complete", type_=sa.Boolean())
 _APPEND = Statement(
     sa.update(t.artifact)
@@ -71,7 +72,7 @@ _APPEND = Statement(
         t.artifact.c.file_id.is_(None),
     )
     .values(
-        chunks=t.artifact.c.chunks + 1,
+        chunks=t.artifact.c.chunks + _P_CHUNKS,
         size_bytes=t.artifact.c.size_bytes + _P_SIZE,
         complete=_P_COMPLETE,
         updated_at=P_NOW,
@@ -144,24 +145,24 @@ async def put_artifact(tx: Tx, command: PutArtifact) -> Artifact:
     )
     artifact_id = command.artifact_id or str(tx.new_id())
     if command.append:
-        stored = await _append(tx, command, artifact_id)
+        stored = await append_chunks(tx, row.id, artifact_id, [command])
     else:
         stored, _ = await replace_artifact(tx, row, command, artifact_id)
     announce(tx, row, command, stored)
     return Artifact.of(stored, list(command.parts))
 
 
-def announce(tx: Tx, row: Row, command: PutArtifact, stored: Row) -> None:
-    """Keep what a call brought to an artifact, and tell it."""
-    parts = list(command.parts)
-    tx.add(_INSERT_CHUNK, task_id=row.id, artifact_id=stored.artifact_id, n=row.version, parts=parts)
+def announce(tx: Tx, row: Row, command: PutArtifact, stored: Row, version: int | None = None) -> None:
+    """Keep what a call brought to an artifact, and tell it, at a version that was taken for it."""
+    parts, n = list(command.parts), row.version if version is None else version
+    tx.add(_INSERT_CHUNK, task_id=row.id, artifact_id=stored.artifact_id, n=n, parts=parts)
     tell(
         tx,
         row,
         "task.artifact_updated",
         {
             "task_id": str(row.id),
-            "n": row.version,
+            "n": n,
             "artifact_id": stored.artifact_id,
             "name": stored.name,
             "description": stored.description,
@@ -170,16 +171,23 @@ def announce(tx: Tx, row: Row, command: PutArtifact, stored: Row) -> None:
             "last_chunk": command.last_chunk,
             "parts": inline(parts),
         },
+        version=n,
     )
 
 
-async def _append(tx: Tx, command: PutArtifact, artifact_id: str) -> Row:
+async def append_chunks(tx: Tx, task_id: UUID, artifact_id: str, chunks: Sequence[PutArtifact]) -> Row:
+    """Count chunks, one after the other, to the artifact that they lengthen.
+
+    Raises:
+        NotFound: there is none, or its content is a file.
+    """
     stored = await tx.one(
         _APPEND,
-        p_task_id=command.task_id,
+        p_task_id=task_id,
         p_artifact_id=artifact_id,
-        p_size=size_of(command.parts),
-        p_complete=command.last_chunk,
+        p_size=sum(size_of(chunk.parts) for chunk in chunks),
+        p_chunks=len(chunks),
+        p_complete=chunks[-1].last_chunk,
         p_now=tx.now,
     )
     if stored is None:
@@ -198,6 +206,7 @@ async def replace_artifact(
     *,
     file_id: UUID | None = None,
     kept: Kept | None = None,
+    version: int | None = None,
 ) -> tuple[Row, bool]:
     """Put an artifact in the place of what has its id, whose file goes; and tell whether nothing had it."""
     before = None
@@ -221,7 +230,7 @@ async def replace_artifact(
         p_attributes=dict(command.metadata),
         p_file_id=file_id,
         p_sha256=None if kept is None else kept.sha256,
-        p_created_n=row.version,
+        p_created_n=row.version if version is None else version,
         p_created_at=tx.now,
         p_updated_at=tx.now,
     )

@@ -100,11 +100,12 @@ def keep(
     message_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     final: bool = False,
+    version: int | None = None,
 ) -> Message:
     """Write a message into the history at the task's present version, whose event says it already."""
     message = Message(
         task_id=row.id,
-        n=row.version,
+        n=row.version if version is None else version,
         message_id=message_id or str(tx.new_id()),
         role=role,
         parts=list(parts),
@@ -138,9 +139,19 @@ def say(
     message_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     final: bool = False,
+    version: int | None = None,
 ) -> Message:
     """Write a message, and its event, at the version that the caller has just taken for it."""
-    message = keep(tx, row, role=role, parts=parts, message_id=message_id, metadata=metadata, final=final)
+    message = keep(
+        tx,
+        row,
+        role=role,
+        parts=parts,
+        message_id=message_id,
+        metadata=metadata,
+        final=final,
+        version=version,
+    )
     tell(
         tx,
         row,
@@ -154,6 +165,7 @@ def say(
             "metadata": message.metadata,
             "parts": inline(message.parts),
         },
+        version=message.n,
     )
     return message
 

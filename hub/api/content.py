@@ -1,6 +1,8 @@
 """What is said, made and asked while a task is done: messages, artifacts, input."""
 
-from core.tasks import artifacts, input, messages
+from uuid import UUID
+
+from core.tasks import artifacts, input, messages, progress
 from hub.api import rendering
 from hub.api.call import Call, Reply
 from hub.api.routing import MIB, route
@@ -75,23 +77,58 @@ async def list_messages(call: Call, query: v1.MessageQuery) -> Reply:
 )
 async def put_artifact(call: Call, body: v1.ArtifactCreate) -> Reply:
     """Whole, or in chunks: the first without `append`, the last with `last_chunk`."""
-    artifact = await call.write(
-        artifacts.put_artifact,
-        artifacts.PutArtifact(
-            call.id,
-            body.whole_parts,
-            artifact_id=body.artifact_id,
-            name=body.name,
-            description=body.description,
-            path=body.path,
-            content_type=body.content_type,
-            append=body.append,
-            last_chunk=body.last_chunk,
-            metadata=body.metadata,
-            lease_id=body.lease_id,
-        ),
-    )
+    artifact = await call.write(artifacts.put_artifact, _artifact(call, body, body.lease_id))
     return Reply(rendering.artifact(artifact))
+
+
+@route(
+    "POST",
+    "/tasks/{id}/progress",
+    scope=Scope.AGENT,
+    body=v1.ProgressCreate,
+    returns=v1.ProgressReported,
+    status=201,
+    errors=_LATE,
+    max_bytes=16 * MIB,
+    summary="Report much at once",
+    operation_id="tasks_progress",
+    example={
+        "lease_id": _LEASE,
+        "items": [
+            {"kind": "artifact", "artifact_id": "log", "parts": [{"text": "one "}], "last_chunk": False},
+            {"kind": "artifact", "artifact_id": "log", "parts": [{"text": "two"}], "append": True},
+            {"kind": "message", "parts": _PARTS},
+        ],
+    },
+)
+async def report_progress(call: Call, body: v1.ProgressCreate) -> Reply:
+    """Artifacts, chunks and messages in one transaction; readers see each as its own event, in order."""
+    items: list[progress.Item] = [
+        messages.AddMessage(
+            call.id, item.parts, message_id=item.message_id, metadata=item.metadata, final=item.final
+        )
+        if isinstance(item, v1.MessageItem)
+        else _artifact(call, item, body.lease_id)
+        for item in body.items
+    ]
+    told = await call.write(progress.report_progress, progress.ReportProgress(call.id, body.lease_id, items))
+    return Reply({"version": told.version, "ids": list(told.ids)})
+
+
+def _artifact(call: Call, fields: v1.ArtifactFields, lease_id: UUID | None) -> artifacts.PutArtifact:
+    return artifacts.PutArtifact(
+        call.id,
+        fields.whole_parts,
+        artifact_id=fields.artifact_id,
+        name=fields.name,
+        description=fields.description,
+        path=fields.path,
+        content_type=fields.content_type,
+        append=fields.append,
+        last_chunk=fields.last_chunk,
+        metadata=fields.metadata,
+        lease_id=lease_id,
+    )
 
 
 @route(

@@ -280,6 +280,22 @@ class Tasks:
         )
         return Artifact.of(await self._post(f"/tasks/{task_id}/artifacts", body, idempotency_key))
 
+    async def progress(
+        self,
+        task_id: str,
+        items: Sequence[Mapping[str, Any]],
+        *,
+        lease_id: str,
+        idempotency_key: str | None = None,
+    ) -> Sequence[str]:
+        """Tell much at once, all of it or nothing; the id of each artifact or message.
+
+        `items` are as the API has them: `{"kind": "artifact", …}` or `{"kind": "message", …}`.
+        """
+        body = {"lease_id": lease_id, "items": items}
+        told = await self._post(f"/tasks/{task_id}/progress", body, idempotency_key)
+        return [str(id) for id in told["ids"]]
+
     async def request_input(
         self,
         task_id: str,

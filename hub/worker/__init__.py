@@ -6,6 +6,7 @@ puts it on the command line.
 """
 
 from hub.worker.argv import BadCommand, words
+from hub.worker.chunks import Chunks
 from hub.worker.notes import Note
 from hub.worker.program import Limits, Program, passed_on
 from hub.worker.reporter import Refused, Reporter, TaskFailed
@@ -16,6 +17,7 @@ from hub.worker.worker import DEFAULT_TIMEOUT_MINUTES, Handler, Worker
 __all__ = [
     "DEFAULT_TIMEOUT_MINUTES",
     "BadCommand",
+    "Chunks",
     "Handler",
     "Limits",
     "Note",

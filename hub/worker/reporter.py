@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from hub.client import Approval, Artifact, Brief, Claim, Conflict, Crossdock, Message
+from hub.worker.chunks import Chunks
 
 T = TypeVar("T")
 
@@ -93,6 +94,18 @@ class Reporter:
                 lease_id=self.claim.lease_id,
                 idempotency_key=uuid4().hex,
             )
+        )
+
+    def chunks(self, *, artifact_id: str | None = None, name: str | None = None) -> Chunks:
+        """An artifact to write piece by piece: `async with reporter.chunks(name="log") as log: …`.
+
+        Its pieces are told as they come; those that come while the hub is being told travel together.
+        """
+        return Chunks(self._progress, artifact_id, name)
+
+    async def _progress(self, items: Sequence[Mapping[str, Any]], key: str) -> None:
+        await self._heard(
+            self._hub.tasks.progress(self.claim.id, items, lease_id=self.claim.lease_id, idempotency_key=key)
         )
 
     async def file(self, path: str, content: bytes, content_type: str) -> Artifact:

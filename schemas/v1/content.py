@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from schemas import parts as content
 from schemas.parts import base64_text
-from schemas.v1.fields import Id, Instant, Name, Object, Query, Replayable, UserSchema, answer
+from schemas.v1.fields import Body, Id, Instant, Name, Object, Query, Replayable, UserSchema, answer
 from schemas.vocabulary import InputKind, InputStatus
 
 Role = Literal["agent", "user"]
@@ -64,8 +64,8 @@ class Message(TypedDict):
     created_at: Instant
 
 
-class ArtifactCreate(Replayable):
-    """Leave something: parts, or a file (`path` and `content_base64`). `append` lengthens what is there."""
+class ArtifactFields(Body):
+    """Something left: parts, or a file (`path` and `content_base64`). `append` lengthens what is there."""
 
     parts: content.Parts | None = None
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
@@ -79,7 +79,6 @@ class ArtifactCreate(Replayable):
     append: bool = False
     last_chunk: bool = True
     metadata: Object = {}
-    lease_id: Id | None = None
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
@@ -106,6 +105,50 @@ class ArtifactCreate(Replayable):
         if self.path is not None:
             part["filename"] = self.path.rsplit("/", 1)[-1]
         return [part]
+
+
+class ArtifactCreate(ArtifactFields, Replayable):
+    """Leave something: parts, or a file (`path` and `content_base64`). `append` lengthens what is there."""
+
+    lease_id: Id | None = None
+
+
+class ArtifactItem(ArtifactFields):
+    """An artifact or a chunk of one, among other things that are told together."""
+
+    kind: Literal["artifact"]
+
+
+class MessageItem(Body):
+    """A message of the executor, among other things that are told together."""
+
+    kind: Literal["message"]
+    parts: content.Parts
+    message_id: Name | None = None
+    """Made by the hub when absent."""
+    metadata: Object = {}
+    final: bool = False
+    """This message is the whole answer: A2A callers get a Message instead of a Task."""
+
+
+class ProgressCreate(Replayable):
+    """What an executor has gathered, in the order in which readers are to see it. All of it, or nothing."""
+
+    lease_id: Id
+    items: Annotated[
+        list[Annotated[ArtifactItem | MessageItem, Field(discriminator="kind")]],
+        Field(min_length=1, max_length=1000),
+    ]
+
+
+@answer
+class ProgressReported(TypedDict):
+    """What became of it."""
+
+    version: int
+    """The task's version that the last item took; each has one of its own."""
+    ids: list[str]
+    """The `artifact_id` or `message_id` of each item."""
 
 
 class LeaseQuery(Query):

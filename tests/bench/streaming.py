@@ -1,7 +1,7 @@
 """Streams of small events over A2A, from maker to reader: `python -m tests.bench.streaming SPEC`.
 
 Readers send `stream N` and count what comes by SSE until the end. Where the server has no executor of its
-own, this process also is the worker: a connection for each stream, which leaves one chunk after the other.
+own, this process also is the worker: a connection for each stream, which reports chunks as they gather.
 With `readers` there are only those, who subscribe to one task and wait until stdin is closed.
 """
 
@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,17 @@ import uvloop
 
 from tests.bench.load import Connection, Requests, Script, pin
 
-CHUNK = {"append": True, "last_chunk": False, "artifact_id": "a", "parts": [{"text": "a small event"}]}
+CHUNK = {"kind": "artifact", "last_chunk": False, "artifact_id": "a", "parts": [{"text": "a small event"}]}
+GATHERED = 100
+"""Events that gather, at most, while the hub is told of those before them."""
+
+
+def _gathered(count: int) -> Iterator[range]:
+    """The numbers of the events of each request: one, and then ever more, as a quick maker's gather."""
+    done, size = 0, 1
+    while done < count:
+        yield range(done, min(done + size, count))
+        done, size = done + size, min(2 * size, GATHERED)
 
 
 def _working(requests: Requests, agent_id: str) -> Script:
@@ -34,11 +44,12 @@ def _working(requests: Requests, agent_id: str) -> Script:
             yield requests.post(f"{path}/complete", json.dumps(lease).encode())
             continue
         count = int(text.partition(" ")[2])
-        first = json.dumps({**CHUNK, **lease, "append": False}).encode()
-        yield requests.post(f"{path}/artifacts", first)
-        chunk = requests.post(f"{path}/artifacts", json.dumps({**CHUNK, **lease}).encode())
-        for _ in range(count - 1):
-            status, answer = yield chunk
+        # As `Reporter.chunks` does it: the first leaves at once, and what comes meanwhile gathers.
+        for taken in _gathered(count):
+            items = [{**CHUNK, "append": n > 0} for n in taken]
+            status, answer = yield requests.post(
+                f"{path}/progress", json.dumps({**lease, "items": items}).encode()
+            )
             assert status == 201, answer
         yield requests.post(f"{path}/complete", json.dumps(lease).encode())
 

@@ -154,3 +154,28 @@ async def test_an_answer_to_another_question_answers_404(hub: Hub) -> None:
     assert waiting.data["state"] == "auth_required"
     answer = await hub.post(f"/tasks/{task['id']}/input", {"data": 1, "input_id": UNLIKELY})
     assert (answer.status, answer.code) == (404, "NOT_FOUND")
+
+
+async def test_much_is_reported_at_once_and_a_repeat_reports_nothing_more(hub: Hub) -> None:
+    agent = await hub.agent()
+    task = await hub.claimed(agent)
+    path = f"/tasks/{task['id']}"
+    chunk = {"kind": "artifact", "artifact_id": "log", "parts": [{"text": "x"}], "last_chunk": False}
+    items = [chunk, *({**chunk, "append": True} for _ in range(9)), {"kind": "message", "parts": PARTS}]
+    body = {"lease_id": task["lease_id"], "items": items, "request_id": "p"}
+    first = await hub.post(f"{path}/progress", body, key=agent["api_key"])
+    again = await hub.post(f"{path}/progress", body, key=agent["api_key"])
+    assert (first.status, again.data) == (201, first.data)
+    assert first.data["ids"][:10] == ["log"] * 10
+    assert (await hub.get(f"{path}/artifacts/log")).data["parts"] == [{"text": "x"}] * 10
+    assert [said["parts"] for said in (await hub.get(f"{path}/messages")).data] == [PARTS]
+    assert (await hub.get(path)).data["version"] == first.data["version"]
+
+
+async def test_a_report_of_nothing_or_of_no_known_kind_is_refused(hub: Hub) -> None:
+    agent = await hub.agent()
+    task = await hub.claimed(agent)
+    for items in ([], [{"kind": "song"}], [{"kind": "artifact"}]):
+        body = {"lease_id": task["lease_id"], "items": items}
+        refused = await hub.post(f"/tasks/{task['id']}/progress", body, key=agent["api_key"])
+        assert (refused.status, refused.code) == (422, "SCHEMA_VALIDATION_FAILED")

@@ -1,6 +1,7 @@
 """The client against a real hub: each call is understood, and each answer read."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -154,3 +155,13 @@ async def test_the_log_is_read_and_followed_by_the_same_cursor(client: Crossdock
 async def test_what_does_not_exist_is_not_found(client: Crossdock) -> None:
     with pytest.raises(NotFound):
         await client.tasks.get("01a21334-0000-7000-8000-000000000000")
+
+
+async def test_much_is_reported_in_one_request(client: Crossdock) -> None:
+    claim = await _claimed(client, "much")
+    piece: dict[str, Any] = {"kind": "artifact", "artifact_id": "a", "parts": [{"text": "x"}]}
+    said: dict[str, Any] = {"kind": "message", "parts": [{"text": "done"}]}
+    items = [piece, {**piece, "append": True}, said]
+    ids = await client.tasks.progress(claim.id, items, lease_id=claim.lease_id)
+    assert ids[:2] == ["a", "a"]
+    assert [message.id for message in (await client.tasks.messages(claim.id)).items] == [ids[2]]
