@@ -114,6 +114,8 @@ def _columns(sets: tuple[str, ...]) -> dict[str, sa.BindParameter[Any]]:
     return {name: sa.bindparam(f"p_set_{name}", type_=t.task.c[name].type) for name in sets}
 
 
+_GIVES_PLACE = FINAL | {TaskState.PENDING, TaskState.AWAITING_APPROVAL, TaskState.ESCALATED}
+"""In these a task of a workflow takes no place that another could have, and somebody may look for one."""
 _READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
 _READ_ANY = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.within_tenant(t.task)))
 _OUTCOME = sa.bindparam("p_outcome", type_=sa.String())
@@ -196,7 +198,7 @@ async def try_move(
         if fence is not Fence.OWN:
             tx.wake(f"task:{row.id}")  # the executor waits with its lease, and has not heard yet
     record(tx, row, m, said=said, announces=announces)
-    if row.workflow_id is not None and (arc.reopens or arc.target in FINAL):
+    if row.workflow_id is not None and (arc.reopens or arc.target in _GIVES_PLACE):
         mark(tx, row)
     if arc.target in FINAL:
         await _close(tx, row, settles)

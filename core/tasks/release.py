@@ -28,7 +28,9 @@ async def release(tx: Tx, row: Row) -> Row:
     """Make a pending task ready, or ask for leave to start it, when nothing holds it back. Else nothing."""
     if row.state != TaskState.PENDING or row.waiting > 0 or row.on_hold or row.ready_at > tx.now:
         return row
-    if row.workflow_id is not None and await is_held(tx, row.workflow_id):
+    if row.workflow_id is not None and await is_held(
+        tx, row.workflow_id, row.work_item_id, row.id, steers=mode_of(row) == routing.ORCHESTRATOR_MODE
+    ):
         tx.add(_HOLD, p_task_id=row.id)
         return row
     if row.approval_open:

@@ -1,7 +1,7 @@
 """A task is born. Every face submits through here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from core.store.types import Id
 from core.tasks import policy as policies
 from core.tasks.task import Message, Part, Policy, Task, TaskView
 from core.transitions import FINAL
+from core.work_items.joining import begun, join
 from core.workflows.admission import admit
 from core.workflows.marks import mark
 from schemas.vocabulary import ApprovalKind, Face, OnDependencyFailure, Priority, TaskState
@@ -110,7 +111,7 @@ async def submit(tx: Tx, command: SubmitTask) -> Task:
     """Make a task: ready, or pending when it must wait, or awaiting approval when its policy says so.
 
     With a replay key, submitting it again returns the first task. Dependencies that are done already do not
-    hold it back.
+    hold it back. While a task of the same work item and role is not final, that one is returned instead.
 
     Raises:
         Invalid: a dependency, the preferred agent or the parent does not exist (for this caller).
@@ -145,8 +146,26 @@ async def _birth(
     if command.policy.output_schema is not None:
         policies.checked(command.policy.output_schema, "output_schema")
     held, own = False, followed is not None and followed["face"] == Face.WORKFLOW
+    if command.work_item_id is not None:
+        joined = await join(tx, command.workflow_id, command.work_item_id, command.role)
+        if joined.existing is not None:
+            return joined.existing, None
+        command = replace(
+            command,
+            workflow_id=joined.workflow_id,
+            workspace_id=command.workspace_id or joined.workspace_id,
+            stage_name=command.stage_name or joined.stage_name,
+        )
     if command.workflow_id is not None:
-        held = await admit(tx, command.workflow_id, command.stage_name, command.role, own)
+        held = await admit(
+            tx,
+            command.workflow_id,
+            command.work_item_id,
+            command.stage_name,
+            command.role,
+            own=own,
+            steers=command.orchestrator,
+        )
     waiting, cancelled = await _count_dependencies(tx, command)
     columns = await _columns(tx, command, depth, waiting, cancelled, held)
     if followed is not None:
@@ -178,6 +197,8 @@ async def _birth(
     )
     if row.workflow_id is not None and not own:
         mark(tx, row)
+    if row.work_item_id is not None:
+        await begun(tx, row)
     if row.state == TaskState.READY:
         tx.wake(routing.topic(row.route_id))
     elif row.state == TaskState.AWAITING_APPROVAL:

@@ -1,4 +1,4 @@
-"""Whether a task may join a workflow, and whether it has to wait because the workflow is paused."""
+"""Whether a task may join a workflow, and whether it has to wait there, for a pause to end or for a place."""
 
 from uuid import UUID
 
@@ -7,10 +7,13 @@ import sqlalchemy as sa
 from core import access
 from core.errors import Conflict, Invalid
 from core.store.statement import Statement
+from core.store.tables import work_items as i
 from core.store.tables import workflows as w
 from core.store.tx import Tx
+from core.workflows.caps import NOBODY, is_full
 from core.workflows.records import P_WORKFLOW, definition_of
 from core.workflows.standing import OVER
+from schemas.item_words import WorkItemState
 from schemas.vocabulary import WorkflowState
 
 _STANDS = Statement(
@@ -18,10 +21,27 @@ _STANDS = Statement(
     .where(w.workflow.c.id == P_WORKFLOW, access.within_tenant(w.workflow))
     .with_for_update(read=True)
 )
+_ITEM = Statement(
+    sa.select(i.work_item.c.state)
+    .where(i.work_item.c.id == sa.bindparam("p_work_item_id", type_=i.work_item.c.id.type))
+    .with_for_update(read=True)
+)
 
 
-async def admit(tx: Tx, workflow_id: UUID, stage_name: str | None, role: str | None, own: bool) -> bool:
-    """Whether a new task of the workflow has to wait. `own`: the hub makes it from the playbook.
+async def admit(
+    tx: Tx,
+    workflow_id: UUID,
+    work_item_id: UUID | None,
+    stage_name: str | None,
+    role: str | None,
+    *,
+    own: bool,
+    steers: bool,
+) -> bool:
+    """Whether a new task of the workflow has to wait.
+
+    `own`: the hub makes it from the playbook, and has counted the places. `steers`: it is an orchestrator's,
+    which takes no place.
 
     Raises:
         Invalid: no such workflow, no such stage, or a role that the stage does not involve.
@@ -34,15 +54,31 @@ async def admit(tx: Tx, workflow_id: UUID, stage_name: str | None, role: str | N
         raise Conflict(
             f"the workflow is {row.state}", details={"reason_code": "workflow_over", "state": row.state}
         )
-    if not own:
+    if own:
+        return row.paused_at is not None
+    if not steers:
         await _check_place(tx, workflow_id, stage_name, role)
-    return row.paused_at is not None
+    return row.paused_at is not None or await _waits(tx, workflow_id, work_item_id, steers=steers)
 
 
-async def is_held(tx: Tx, workflow_id: UUID) -> bool:
+async def is_held(
+    tx: Tx, workflow_id: UUID, work_item_id: UUID | None, task_id: UUID, *, steers: bool
+) -> bool:
     """Whether a task of the workflow must not become ready now. A pause waits until this is committed."""
     row = await tx.one(_STANDS, p_workflow_id=workflow_id)
-    return row is not None and row.paused_at is not None
+    if row is None or row.paused_at is not None:
+        return row is not None
+    return await _waits(tx, workflow_id, work_item_id, task_id, steers=steers)
+
+
+async def _waits(
+    tx: Tx, workflow_id: UUID, work_item_id: UUID | None, task_id: UUID = NOBODY, *, steers: bool
+) -> bool:
+    if work_item_id is not None:
+        item = await tx.one(_ITEM, p_work_item_id=work_item_id)
+        if item is not None and item.state == WorkItemState.PAUSED:
+            return True
+    return not steers and await is_full(tx, workflow_id, work_item_id, task_id)
 
 
 async def _check_place(tx: Tx, workflow_id: UUID, stage_name: str | None, role: str | None) -> None:

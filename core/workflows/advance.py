@@ -6,7 +6,7 @@ end a stage, end the workflow. A crash leaves the marks; two replicas wait for o
 second finds nothing to do. What is read is the present stage, never the past.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from core.store import tables as t
 from core.store.statement import Row, Statement
+from core.store.tables import work_items as i
 from core.store.tables import workflows as w
 from core.store.tx import Tx
 from core.transitions import FINAL
+from core.workflows.caps import let_on
 from core.workflows.ending import complete_workflow, fail_workflow
 from core.workflows.gates import request_gate
 from core.workflows.marks import mark_workflow
@@ -69,6 +71,25 @@ _OTHERS = Statement(
 _ANY_OPEN = Statement(
     sa.select(t.task.c.id).where(t.task.c.workflow_id == P_WORKFLOW, _OPEN).limit(sa.literal_column("1"))
 )
+_AWAKE = Statement(
+    sa.select(w.activation.c.id)
+    .where(
+        w.activation.c.workflow_id == P_WORKFLOW,
+        w.activation.c.state.in_([sa.literal_column("'queued'"), sa.literal_column("'processing'")]),
+    )
+    .limit(sa.literal_column("1"))
+)
+_i = i.work_item.c
+_ITEM_OPEN = _i.completed_at.is_(None)
+_ITEMS = Statement(
+    sa.select(
+        _i.stage_name,
+        sa.func.count().label("n"),
+        sa.func.coalesce(sa.func.sum(sa.case((_ITEM_OPEN, 1), else_=0)), 0).label("open"),
+    )
+    .where(_i.workflow_id == P_WORKFLOW)
+    .group_by(_i.stage_name)
+)
 
 
 async def due_workflows(tx: Tx, _: None) -> Sequence[DueWorkflow]:
@@ -88,6 +109,7 @@ async def carry_on(tx: Tx, workflow: Row) -> None:
     if WorkflowState(workflow.state) in OVER or workflow.paused_at is not None:
         return
     definition = await definition_of(tx, workflow.id)
+    await let_on(tx, workflow, definition)
     course = _Course(tx, workflow, definition)
     await course.run()
 
@@ -103,20 +125,35 @@ class _Course:
         self._filling = Filling(tx, workflow, definition)
         self._left = BATCH
         self._facts = Facts(Lifecycle(workflow.lifecycle))
+        self._items: Mapping[str, Row] = {}
 
     async def run(self) -> None:
         """Stage by stage, until one has to wait."""
         tx, workflow = self._tx, self._workflow
+        rows = await tx.all(_ITEMS, p_workflow_id=workflow.id)
+        self._items = {row.stage_name: row for row in rows}
+        self._facts = replace(
+            self._facts,
+            work_items=sum(row.n for row in rows),
+            open_work_items=sum(row.open for row in rows),
+        )
         ongoing = self._facts.lifecycle is Lifecycle.ONGOING
         for row, declared in zip(await stage_rows(tx, workflow.id), self._definition.stages, strict=True):
             if row.status == StageStatus.COMPLETED:
                 continue
             if not await self._through(row, declared) and not ongoing:
+                left = any(stage.tasks for stage in self._definition.stages[row.position + 1 :])
+                self._facts = replace(self._facts, steps_left=self._facts.steps_left or left)
                 return await self._settle(row.name)
             if self._facts.failed:
                 return
         if ongoing:
             return await self._settle(None)
+        await self._finish()
+
+    async def _finish(self) -> None:
+        """Complete the workflow with what it comes to."""
+        tx, workflow = self._tx, self._workflow
         try:
             output = await self._filling.fill(self._definition.output)
         except Unfilled as error:
@@ -141,11 +178,16 @@ class _Course:
             return False
         if seen.open:
             self._facts = replace(self._facts, open_tasks=True)
+        if not seen.done:
+            self._facts = replace(self._facts, steps_left=True)
         if not seen.done or self._definition.orchestrated or self._facts.lifecycle is Lifecycle.ONGOING:
             return False
         others = await tx.one(_OTHERS, p_workflow_id=workflow.id, p_stage=row.name)
         assert others is not None
-        if others.open or (not stage.tasks and not others.n):
+        items = self._items.get(row.name)
+        if others.open or (items is not None and items.open):
+            return False
+        if not stage.tasks and not others.n and items is None:
             return False
         if stage.gate is not None and row.gate_status != GateStatus.APPROVED:
             await request_gate(tx, workflow, row, stage.gate.summary or stage.goal, stage.gate.recommendation)
@@ -206,7 +248,13 @@ class _Course:
         if not self._facts.open_tasks:
             found = await tx.one(_ANY_OPEN, p_workflow_id=workflow.id)
             self._facts = replace(self._facts, open_tasks=found is not None)
+        if self._definition.orchestrated:  # its task, if there is one, is among the open ones
+            awake = await tx.one(_AWAKE, p_workflow_id=workflow.id)
+            self._facts = replace(self._facts, live_orchestrator=awake is not None)
         state = derived(self._facts)
+        if state is WorkflowState.COMPLETED:
+            await self._end_stages()
+            return await self._finish()
         sets: dict[str, Any] = {}
         if state != workflow.state:
             sets["state"] = state.value
@@ -219,6 +267,13 @@ class _Course:
         if "state" in sets:
             said = {"from_state": workflow.state, "to_state": state.value}
             tell(tx, "workflow.state_changed", workflow, said, stage=stage)
+
+    async def _end_stages(self) -> None:
+        """Its work items are all done, and nothing else is to come: so are the stages that were begun."""
+        tx, workflow = self._tx, self._workflow
+        for row in await stage_rows(tx, workflow.id):
+            if row.status == StageStatus.ACTIVE:
+                await end_stage(tx, workflow, row)
 
 
 async def end_stage(tx: Tx, workflow: Row, row: Row, summary: str | None = None) -> None:

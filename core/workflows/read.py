@@ -16,6 +16,7 @@ from core.store.tx import Tx
 from core.tasks.read import COUNTED, Page
 from core.tasks.task import Task
 from core.transitions import FINAL
+from core.work_items.read import ItemSummary, ListWorkItems, WorkItemView, items_of, summaries
 from core.workflows.activations import Activation, activations_of
 from core.workflows.records import (
     COLUMNS,
@@ -78,6 +79,9 @@ class Detail:
     task_counts: Mapping[str, int]
     activations: Sequence[Activation]
     waiting_gates: int
+    work_items: Sequence[WorkItemView]
+    item_summaries: Mapping[str, ItemSummary]
+    """The work items of each stage in numbers."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,16 @@ class BoardView:
     definition: Definition
     stages: Sequence[StageRecord]
     steps: Sequence[StepView]
+    work_items: Sequence[WorkItemView]
+    item_summaries: Mapping[str, ItemSummary]
+
+
+@dataclass(frozen=True)
+class StagesView:
+    """The stages of a workflow, and the work items of each in numbers."""
+
+    stages: Sequence[StageRecord]
+    item_summaries: Mapping[str, ItemSummary]
 
 
 @dataclass(frozen=True)
@@ -174,14 +188,14 @@ async def list_workflows(tx: Tx, query: ListWorkflows) -> Page[Workflow]:
     return Page([Workflow.of(row) for row in rows], 0 if total is None else total.n)
 
 
-async def list_stages(tx: Tx, query: WorkflowId) -> Sequence[StageRecord]:
+async def list_stages(tx: Tx, query: WorkflowId) -> StagesView:
     """The stages of a workflow, in order.
 
     Raises:
         NotFound: no such workflow.
     """
     await workflow_row(tx, query.workflow_id)
-    return await _stages(tx, query.workflow_id)
+    return StagesView(await _stages(tx, query.workflow_id), await summaries(tx, query.workflow_id))
 
 
 async def view_workflow(tx: Tx, query: WorkflowId) -> Detail:
@@ -200,6 +214,8 @@ async def view_workflow(tx: Tx, query: WorkflowId) -> Detail:
         {TaskState(count.state).wire: count.n for count in counts},
         await activations_of(tx, row.id, 100),
         sum(stage.status is StageStatus.AWAITING_GATE for stage in stages),
+        await items_of(tx, ListWorkItems(row.id)),
+        await summaries(tx, row.id),
     )
 
 
@@ -213,7 +229,8 @@ async def view_board(tx: Tx, query: WorkflowId) -> BoardView:
     definition = await definition_of(tx, row.id)
     stages = await _stages(tx, row.id)
     steps = [step for stage in stages for step in await _steps(tx, row, definition, stage)]
-    return BoardView(Workflow.of(row), definition, stages, steps)
+    items = await items_of(tx, ListWorkItems(row.id))
+    return BoardView(Workflow.of(row), definition, stages, steps, items, await summaries(tx, row.id))
 
 
 async def _stages(tx: Tx, workflow_id: UUID) -> list[StageRecord]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from core.errors import Conflict
 from core.store import tables as t
 from core.store.statement import Row, Statement
+from core.store.tables import work_items as i
 from core.store.tables import workflows as w
 from core.store.tx import Tx
 from core.store.types import Id
@@ -40,14 +41,14 @@ _OF_TASKS = tuple(
     Statement(sa.delete(table).where(table.c.task_id.in_(_TASKS)))
     for table in (
         t.attempt, t.message, t.artifact_chunk, t.artifact, t.input_request, t.approval, t.dependency,
-        t.push_config, t.delegation, w.workflow_task,
+        t.push_config, t.delegation, w.workflow_task, i.handoff,
     )
 )  # fmt: skip
 _OF_WORKFLOW = tuple(
     Statement(sa.delete(table).where(table.c.workflow_id == P_WORKFLOW))
     for table in (
         t.approval, t.task, w.workflow_task, w.workflow_step, w.workflow_stage, w.workflow_due,
-        w.activation, w.document,
+        w.activation, w.document, i.handoff, i.memory_entry, i.work_item,
     )
 )  # fmt: skip
 _DELETE = Statement(sa.delete(w.workflow).where(w.workflow.c.id == P_WORKFLOW))

@@ -30,6 +30,8 @@ class Facts:
     open_tasks: bool = False
     live_orchestrator: bool = False
     gate_waiting: bool = False
+    steps_left: bool = False
+    """The playbook says of tasks that are not done yet."""
     stands_still: bool = False
     """A task has failed and is waited for, or a stage is blocked."""
 
@@ -45,8 +47,9 @@ def derived(facts: Facts) -> WorkflowState:
     if facts.lifecycle is Lifecycle.ONGOING:
         busy = facts.open_work_items or facts.live_orchestrator or facts.gate_waiting or facts.open_tasks
         return WorkflowState.ACTIVE if busy or facts.stands_still else WorkflowState.PENDING
-    items_done = facts.work_items > 0 and facts.open_work_items == 0 and not facts.open_tasks
-    if facts.all_stages_completed or (items_done and not facts.live_orchestrator and not facts.gate_waiting):
+    items_done = facts.work_items > 0 and facts.open_work_items == 0
+    waited_for = facts.open_tasks or facts.steps_left or facts.live_orchestrator or facts.gate_waiting
+    if facts.all_stages_completed or (items_done and not waited_for and not facts.stands_still):
         return WorkflowState.COMPLETED
     busy = facts.open_work_items or facts.open_tasks or facts.live_orchestrator or facts.gate_waiting
     return WorkflowState.ACTIVE if busy or facts.stands_still else WorkflowState.PENDING

@@ -45,7 +45,8 @@ async def get_board(call: Call) -> Reply:
 )
 async def list_stages(call: Call) -> Reply:
     """In order."""
-    return Reply([render.stage(found) for found in await call.read(read.list_stages, WorkflowId(call.id))])
+    view = await call.read(read.list_stages, WorkflowId(call.id))
+    return Reply([render.stage(found, view.item_summaries) for found in view.stages])
 
 
 @route(

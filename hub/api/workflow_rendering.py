@@ -1,18 +1,22 @@
 """Workflows and what belongs to them as `/api/v1` says them. Pure functions."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from core.approvals import Approval
 from core.caller import SYSTEM_PRINCIPAL
+from core.work_items.read import ItemSummary, total
 from core.workflows.activations import Activation
 from core.workflows.documents import Document
 from core.workflows.read import BoardView, Deliverable, Detail, StepView, Usage
 from core.workflows.records import StageRecord, Workflow
 from hub.api import rendering
+from hub.api import work_item_rendering as items
 from schemas.playbook import Board, Column
+from schemas.v1 import work_item_records
 from schemas.v1 import workflow_records as v1
 from schemas.v1.fields import stamp, stamp_or_none
-from schemas.vocabulary import ApprovalStatus
+from schemas.vocabulary import ApprovalStatus, StageStatus
 
 WARN_AT = 0.8
 _GATE_STATUS = {
@@ -71,14 +75,33 @@ def detail(value: Detail) -> v1.WorkflowDetail:
         **workflow(value.workflow),
         "tasks": [rendering.task(task) for task in value.tasks],
         "task_counts": dict(value.task_counts),
-        "workflow_stages": [stage(found) for found in value.stages],
+        "workflow_stages": [stage(found, value.item_summaries) for found in value.stages],
         "active_stages": [found.name for found in value.stages if found.is_active],
+        "work_items": [items.work_item(view) for view in value.work_items],
+        "work_item_summary": summary(value.item_summaries, value.stages),
         "activations": [activation(found) for found in value.activations],
     }
 
 
-def stage(value: StageRecord) -> v1.Stage:
+def summary(
+    found: Mapping[str, ItemSummary], stages: Sequence[StageRecord]
+) -> work_item_records.WorkItemSummary:
+    """The work items of a workflow in numbers."""
+    counted, active = total(found), [stage.name for stage in stages if stage.is_active]
+    return {
+        "total_work_items": counted.total,
+        "open_work_item_count": counted.open,
+        "blocked_work_item_count": counted.blocked,
+        "completed_work_item_count": counted.completed,
+        "active_stage_count": len(active),
+        "awaiting_gate_count": sum(stage.status is StageStatus.AWAITING_GATE for stage in stages),
+        "active_stage_names": active,
+    }
+
+
+def stage(value: StageRecord, found: Mapping[str, ItemSummary]) -> v1.Stage:
     """A stage."""
+    counted = found.get(value.name, ItemSummary())
     return {
         "id": value.id,
         "name": value.name,
@@ -92,6 +115,8 @@ def stage(value: StageRecord) -> v1.Stage:
         "is_active": value.is_active,
         "iteration_count": value.iteration_count,
         "summary": value.summary,
+        "open_work_item_count": counted.open,
+        "total_work_item_count": counted.total,
         "started_at": stamp_or_none(value.started_at),
         "completed_at": stamp_or_none(value.completed_at),
     }
@@ -100,14 +125,17 @@ def stage(value: StageRecord) -> v1.Stage:
 def board(value: BoardView) -> v1.Board:
     """A workflow at a glance."""
     shape = value.definition.board
-    places = {column.id: list[v1.BoardItem]() for column in shape.columns}
+    places = {column.id: list[v1.BoardItem | work_item_records.WorkItemCard]() for column in shape.columns}
     for step in value.steps:
         places[_column_of(shape, step.state)].append(_item(step))
+    for view in value.work_items:
+        places[view.item.column_id].append(items.card(view))
     return {
         "workflow": workflow(value.workflow),
         "columns": [_column(column, places[column.id]) for column in shape.columns],
-        "stages": [stage(found) for found in value.stages],
+        "stages": [stage(found, value.item_summaries) for found in value.stages],
         "active_stages": [found.name for found in value.stages if found.is_active],
+        "work_item_summary": summary(value.item_summaries, value.stages),
     }
 
 
@@ -127,14 +155,14 @@ def _column_of(shape: Board, state: str) -> str:
     return wanted[0].id if wanted else shape.entry
 
 
-def _column(column: Column, items: list[v1.BoardItem]) -> v1.BoardColumn:
+def _column(column: Column, standing: list[v1.BoardItem | work_item_records.WorkItemCard]) -> v1.BoardColumn:
     return {
         "id": column.id,
         "label": column.label,
         "description": column.description,
         "is_blocked": column.is_blocked,
         "is_terminal": column.is_terminal,
-        "items": items,
+        "items": standing,
     }
 
 

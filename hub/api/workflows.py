@@ -48,7 +48,7 @@ async def create_workflow(call: Call, body: v1.WorkflowCreate) -> Reply:
         workspace_id=body.workspace_id,
         name=body.name,
         parameters=body.parameters,
-        inputs=_inputs(body.initial_input_packet),
+        inputs=inputs_of(body.initial_input_packet),
         metadata={**body.metadata, **{name: value for name, value in kept.items() if value is not None}},
         context=body.context,
         operator_note=body.operator_note,
@@ -293,7 +293,8 @@ async def _detail(call: Call, workflow_id: UUID) -> Reply:
     return Reply(render.detail(await call.read(read.view_workflow, WorkflowId(workflow_id))))
 
 
-def _inputs(packet: v1.InputPacket) -> dict[str, Any]:
+def inputs_of(packet: v1.InputPacket) -> dict[str, Any]:
+    """What templates find below `inputs`."""
     inputs = dict(packet.structured_inputs)
     if packet.summary is not None:
         inputs["summary"] = packet.summary

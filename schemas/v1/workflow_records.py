@@ -6,6 +6,7 @@ from typing_extensions import TypedDict
 
 from schemas.v1.fields import Id, Instant, answer
 from schemas.v1.tasks import Task
+from schemas.v1.work_item_records import WorkItem, WorkItemCard, WorkItemSummary
 from schemas.vocabulary import (
     ActivationState,
     GateStatus,
@@ -80,6 +81,8 @@ class Stage(TypedDict):
     iteration_count: int
     """How often changes were requested."""
     summary: str | None
+    open_work_item_count: int
+    total_work_item_count: int
     started_at: Instant | None
     completed_at: Instant | None
 
@@ -120,6 +123,8 @@ class WorkflowDetail(Workflow):
     """All of its tasks, by state."""
     workflow_stages: list[Stage]
     active_stages: list[str]
+    work_items: list[WorkItem]
+    work_item_summary: WorkItemSummary
     activations: list[Activation]
     """The newest hundred."""
 
@@ -152,7 +157,7 @@ class BoardColumn(TypedDict):
     description: str | None
     is_blocked: bool
     is_terminal: bool
-    items: list[BoardItem]
+    items: list[BoardItem | WorkItemCard]
 
 
 @answer
@@ -163,6 +168,7 @@ class Board(TypedDict):
     columns: list[BoardColumn]
     stages: list[Stage]
     active_stages: list[str]
+    work_item_summary: WorkItemSummary
 
 
 @answer

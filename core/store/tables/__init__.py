@@ -13,6 +13,7 @@ from core.store.tables import (
     mcp_calls,
     mcp_registry,
     operations,
+    work_items,
     workflows,
 )
 from core.store.tables.declaring import table
@@ -84,5 +85,6 @@ __all__ = [
     "route",
     "task",
     "tenant",
+    "work_items",
     "workflows",
 ]

@@ -30,6 +30,7 @@ _FINAL = ", ".join(str(int(s)) for s in sorted(FINAL))
 _LEASED = ", ".join(str(int(s)) for s in sorted(LEASED))
 _STATES = ", ".join(str(int(s)) for s in TaskState)
 _READY = f"state = {int(TaskState.READY)}"
+_OF_A_WORKFLOW = "workflow_id IS NOT NULL"
 _SETTLED = ", ".join(repr(s.value) for s in (DeliveryState.DELIVERED, DeliveryState.DEAD))
 _DELEGATION_OVER = ", ".join(repr(s.value) for s in (DelegationState.DONE, DelegationState.LOST))
 
@@ -157,6 +158,13 @@ class TaskRow(SQLModel, table=True):
         sa.Index("task_submitter", "tenant_id", "submitter_id", "status_at", "id"),
         sa.Index("task_context", "tenant_id", "context_id", "id"),
         sa.Index("task_workflow", "workflow_id", "id", **where("workflow_id IS NOT NULL")),
+        sa.Index(
+            "task_workflow_open",
+            "workflow_id",
+            "id",
+            **where(f"state NOT IN ({_FINAL}) AND {_OF_A_WORKFLOW}"),
+        ),
+        sa.Index("task_work_item", "work_item_id", "id", **where("work_item_id IS NOT NULL")),
         sa.Index("task_parent", "parent_id", "id", **where("parent_id IS NOT NULL")),
         {
             "postgresql_with": {
@@ -196,7 +204,8 @@ class TaskRow(SQLModel, table=True):
     waiting: int = 0
     dependants: int = 0
     on_hold: bool = False
-    """Its workflow is paused: it stays pending, whatever else it waits for."""
+    """Its workflow or work item is paused, or as much goes on there as may: it stays pending until those who
+    held it let it go."""
     ready_at: datetime = Field(sa_type=Instant)
     approval_open: bool = False
     has_approvals: bool = False

@@ -523,6 +523,22 @@ def upgrade() -> None:
         sqlite_where=sa.text("lease_id IS NOT NULL"),
     )
     op.create_index(
+        "task_workflow_open",
+        "task",
+        ["workflow_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("state NOT IN (5, 6, 7, 8) AND workflow_id IS NOT NULL"),
+        sqlite_where=sa.text("state NOT IN (5, 6, 7, 8) AND workflow_id IS NOT NULL"),
+    )
+    op.create_index(
+        "task_work_item",
+        "task",
+        ["work_item_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("work_item_id IS NOT NULL"),
+        sqlite_where=sa.text("work_item_id IS NOT NULL"),
+    )
+    op.create_index(
         "task_parent",
         "task",
         ["parent_id", "id"],
@@ -818,6 +834,18 @@ def downgrade() -> None:
         table_name="task",
         postgresql_where=sa.text("state = 1 AND preferred_until IS NOT NULL"),
         sqlite_where=sa.text("state = 1 AND preferred_until IS NOT NULL"),
+    )
+    op.drop_index(
+        "task_workflow_open",
+        table_name="task",
+        postgresql_where=sa.text("state NOT IN (5, 6, 7, 8) AND workflow_id IS NOT NULL"),
+        sqlite_where=sa.text("state NOT IN (5, 6, 7, 8) AND workflow_id IS NOT NULL"),
+    )
+    op.drop_index(
+        "task_work_item",
+        table_name="task",
+        postgresql_where=sa.text("work_item_id IS NOT NULL"),
+        sqlite_where=sa.text("work_item_id IS NOT NULL"),
     )
     op.drop_index(
         "task_parent",
