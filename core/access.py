@@ -6,9 +6,9 @@ workflow, every agent and worker of the tenant. On the conversational faces (A2A
 the caller's own principal submitted exists at all, for operators too; through an exposed agent, only what was
 sent to that one. What follows a task (messages, artifacts, approvals, events) is readable when the task is.
 
-Every clause names the binds `caller_tenant`, `caller_principal`, `caller_operator`, `caller_wide` and
-`caller_exposure`, which the transaction fills in from its caller. No row means `NotFound`: foreign and
-missing look alike.
+Every clause names the binds `caller_tenant`, `caller_principal`, `caller_operator`, `caller_wide`,
+`caller_exposure` and `caller_scope`, which the transaction fills in from its caller. No row means
+`NotFound`: foreign and missing look alike.
 """
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ ME = sa.bindparam("caller_principal", type_=Id())
 OPERATOR = sa.bindparam("caller_operator", type_=sa.Boolean())
 WIDE = sa.bindparam("caller_wide", type_=sa.Boolean())
 EXPOSURE = sa.bindparam("caller_exposure", type_=Id())
+SCOPE = sa.bindparam("caller_scope", type_=sa.String())
 
 
 def yes(flag: sa.BindParameter[bool]) -> sa.ColumnElement[bool]:
@@ -36,6 +37,7 @@ def addressed(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
 def readable(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
     """Whether the caller may know that this row of `task` exists."""
     attempt, approval = t.attempt.alias("held"), t.approval.alias("named")
+    decider = t.approval_decider.alias("named_in_policy")
     took_part = sa.or_(
         yes(OPERATOR),
         task.c.workflow_id.is_not(None),
@@ -45,6 +47,7 @@ def readable(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
             attempt.c.task_id == task.c.id, sa.or_(attempt.c.agent_id == ME, attempt.c.worker_id == ME)
         ),
         sa.exists().where(approval.c.task_id == task.c.id, approval.c.decider_id == ME),
+        sa.exists().where(decider.c.task_id == task.c.id, _names_me(decider)),
     )
     return sa.and_(
         task.c.tenant_id == TENANT,
@@ -79,7 +82,46 @@ def decides(task: sa.FromClause = t.task) -> sa.ColumnElement[bool]:
         sa.exists().where(
             approval.c.task_id == task.c.id,
             approval.c.status == sa.literal_column("'pending'"),
-            sa.or_(yes(OPERATOR), approval.c.decider_id == ME),
+            asked(approval, sa.or_(yes(OPERATOR), approval.c.decider_id == ME)),
+        ),
+    )
+
+
+def asked(
+    approval: sa.FromClause = t.approval, otherwise: sa.ColumnElement[bool] | None = None
+) -> sa.ColumnElement[bool]:
+    """Whether an approval is the caller's to decide by its policy, or where nobody is named by `otherwise`.
+
+    Whoever has voted already is not asked again.
+    """
+    named, barred = t.approval_decider.alias("who_may"), t.approval_decider.alias("who_may_not")
+    return sa.and_(
+        sa.or_(
+            sa.and_(
+                sa.not_(approval.c.routed), approval.c.decider_id == ME if otherwise is None else otherwise
+            ),
+            sa.and_(
+                approval.c.routed,
+                sa.exists().where(named.c.approval_id == approval.c.id, _names_me(named)),
+            ),
+        ),
+        ~sa.exists().where(
+            barred.c.approval_id == approval.c.id, barred.c.barred, barred.c.principal_id == ME
+        ),
+    )
+
+
+def _names_me(decider: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether a line of who may decide means the caller: by itself, its scope, or a role that it offers."""
+    agent = t.agent.alias("by_role")
+    tags = sa.cast(agent.c.routing_tags, sa.Text())
+    return sa.or_(
+        decider.c.principal_id == ME,
+        decider.c.word == SCOPE,
+        sa.exists().where(
+            decider.c.word.is_not(None),
+            agent.c.id == ME,
+            sa.func.replace(tags, decider.c.word, "") != tags,
         ),
     )
 
@@ -102,5 +144,10 @@ def of_readable_task(table: sa.FromClause) -> sa.ColumnElement[bool]:
 
 def approval_readable(table: sa.FromClause) -> sa.ColumnElement[bool]:
     """Whether an approval is the caller's to see: of a task of its own, or of none and asked for by it."""
-    apart = sa.or_(yes(OPERATOR), table.c.requested_by == ME)
+    decider = t.approval_decider.alias("named_apart")
+    apart = sa.or_(
+        yes(OPERATOR),
+        table.c.requested_by == ME,
+        sa.exists().where(decider.c.approval_id == table.c.id, _names_me(decider)),
+    )
     return sa.or_(sa.and_(table.c.task_id.is_(None), apart), of_readable_task(table))

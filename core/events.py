@@ -300,10 +300,7 @@ def settled(view: TaskView, caller: Caller) -> bool:
     state = view.task.state
     if state in FINAL or state in ASKING:
         return True
-    return any(
-        approval.decidable_by(caller.principal_id, caller.operator, view.task.agent_id)
-        for approval in view.approvals
-    )
+    return any(approval.decidable_by(caller, view.task.agent_id) for approval in view.approvals)
 
 
 async def await_settled(

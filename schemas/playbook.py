@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from schemas.approval_policy import ApprovalPolicy
 from schemas.vocabulary import BackoffStrategy, Lifecycle, OnTaskFailure, Priority
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=80)]
@@ -129,6 +130,8 @@ class TaskTemplate(Piece):
     required_tools: Tags = []
     requires_approval: bool = False
     """Somebody must allow it before it starts."""
+    approval_policy: ApprovalPolicy | None = None
+    """How its approvals are decided: by whom, by how many, until when."""
     retry_policy: RetryPolicy | None = None
     timeout_minutes: Annotated[int, Field(ge=1, le=240)] | None = None
     output_schema: dict[str, Any] | None = None
@@ -145,6 +148,9 @@ class Gate(Piece):
 
     summary: Text = ""
     recommendation: Text | None = None
+    approval_policy: ApprovalPolicy | None = None
+    """How it is decided: by whom, by how many, until when. With a form, what was answered is
+    `gates.<stage>.answer` in the templates of later stages."""
     rework: Annotated[list[TaskName], Field(max_length=1000)] = []
     """What is done again when changes are requested, and then all that depends on it. Default: the tasks that
     depend on no other of the stage, and so all of it."""

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas import templates
+from schemas.approval_policy import ApprovalPolicy, Deciders
 from schemas.playbook import (
     MAX_TASKS,
     Board,
@@ -21,7 +22,6 @@ from schemas.playbook import (
     Gate,
     Orchestrator,
     Parameter,
-    Piece,
     RetryPolicy,
     Stage,
     TaskTemplate,
@@ -84,14 +84,15 @@ def _problem(found: Any) -> Problem:
     return Problem(path, str(found["msg"]).removeprefix("Value error, "))
 
 
-_PIECES: Final[Mapping[str, type[Piece]]] = {
+_PIECES: Final[Mapping[str, type[BaseModel]]] = {
     "board": Board, "columns": Column, "stages": Stage, "tasks": TaskTemplate, "parameters": Parameter,
     "orchestrator": Orchestrator, "gate": Gate, "fan_out": FanOut, "when": When, "retry_policy": RetryPolicy,
+    "approval_policy": ApprovalPolicy, "deciders": Deciders,
 }  # fmt: skip
 
 
 def _meant(loc: tuple[str | int, ...]) -> str:
-    piece: type[Piece] = Definition
+    piece: type[BaseModel] = Definition
     for part in loc[:-1]:
         piece = _PIECES.get(str(part), piece)
     near = difflib.get_close_matches(str(loc[-1]), piece.model_fields, n=1)
@@ -200,6 +201,7 @@ def _circle(tasks: Mapping[str, TaskTemplate]) -> list[str]:
     return walked[walked.index(walked[-1]) :]
 
 
+GATE_WORDS: Final = frozenset({"answer", "feedback", "status"})
 WORKFLOW_WORDS: Final = frozenset({"id", "name", "attempt_number", "workspace_id"})
 
 
@@ -208,6 +210,7 @@ def _paths(definition: Definition) -> Iterator[Problem]:
     slugs = {parameter.slug for parameter in definition.parameters}
     fanned = {task.name for _, task in definition.templates if task.fan_out is not None}
     earlier: set[str] = set()
+    gates: set[str] = set()
     for at, stage in enumerate(definition.stages):
         mine = {task.name: task for task in stage.tasks}
         for index, task in enumerate(stage.tasks):
@@ -216,9 +219,10 @@ def _paths(definition: Definition) -> Iterator[Problem]:
             own = set() if task.fan_out is None else {task.fan_out.item, "index"}
             for key, value in _filled(task):
                 local = set() if key in ("/when", "/fan_out/over") else own
-                yield from _lead(value, f"{here}{key}", slugs, known, fanned, local)
+                yield from _lead(value, f"{here}{key}", slugs, known, fanned, local, gates)
         earlier |= mine.keys()
-    yield from _lead(definition.output, "/output", slugs, earlier, fanned, set())
+        gates |= {stage.name} if stage.gate is not None else set()
+    yield from _lead(definition.output, "/output", slugs, earlier, fanned, set(), gates)
 
 
 def _filled(task: TaskTemplate) -> Iterator[tuple[str, Any]]:
@@ -234,7 +238,13 @@ def _filled(task: TaskTemplate) -> Iterator[tuple[str, Any]]:
 
 
 def _lead(
-    value: Any, here: str, slugs: set[str], known: set[str], fanned: set[str], own: set[str]
+    value: Any,
+    here: str,
+    slugs: set[str],
+    known: set[str],
+    fanned: set[str],
+    own: set[str],
+    gates: set[str],
 ) -> Iterator[Problem]:
     try:
         found = list(templates.references(value, here))
@@ -255,8 +265,13 @@ def _lead(
                 yield Problem(path, f"{said}: a workflow has {', '.join(sorted(WORKFLOW_WORDS))}")
         elif reference.root == "inputs":
             continue
+        elif reference.root == "gates":
+            if first not in gates:
+                yield Problem(path, f"{said}: {first!r} is no gate that is decided by then")
+            elif len(reference.steps) < 2 or reference.steps[1] not in GATE_WORDS:
+                yield Problem(path, f"{said}: of a gate there is {', '.join(sorted(GATE_WORDS))}")
         elif reference.root != "tasks":
-            roots = ", ".join(sorted({"parameters", "tasks", "workflow", "inputs", *own}))
+            roots = ", ".join(sorted({"parameters", "tasks", "gates", "workflow", "inputs", *own}))
             yield Problem(path, f"{said}: a path begins with one of {roots}")
         elif first not in known:
             yield Problem(path, f"{said}: {first!r} is no task that is done by then; depend on it")

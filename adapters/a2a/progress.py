@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from adapters.a2a import translate, wire
+from core.approval_policy import open_to
 from core.caller import Caller
 from core.events import Event
 from core.tasks.task import Part, TaskView
@@ -148,7 +149,8 @@ class Progress:
     def _asked_leave(self, event: Event) -> list[dict[str, Any]]:
         data = event.data
         viewer = self._viewer
-        mine = viewer.operator or data["decider_id"] == str(viewer.principal_id)
+        decider = data["decider_id"]
+        mine = open_to(data.get("policy", {}), decider and UUID(decider), (), viewer)
         if not mine or viewer.principal_id in self._executors:
             return []
         self._deciding.add(UUID(data["approval_id"]))

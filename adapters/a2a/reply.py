@@ -12,7 +12,7 @@ from uuid import UUID
 
 from adapters.a2a import hitl, translate
 from core.approvals import Approval, DecideApproval, decide
-from core.errors import Invalid, InvalidTransition
+from core.errors import Forbidden, Invalid, InvalidTransition
 from core.push import Notify, PutConfig, put_config
 from core.store.tx import Tx
 from core.tasks.input import AnswerInput, answer_input
@@ -111,6 +111,9 @@ async def _respond(tx: Tx, command: Reply, response: hitl.Response, view: TaskVi
         await _answer(tx, command, response, view)
         return
     open_now = {str(a.id): a for a in translate.decidable(view.approvals, view.task, tx.caller)}
+    others = {str(a.id) for a in view.approvals} - open_now.keys()
+    if any(verdict.id in others for verdict in response.verdicts):
+        raise Forbidden("this approval is not yours to decide", details={"reason_code": "not_a_decider"})
     unknown = [verdict.id for verdict in response.verdicts if verdict.id not in open_now]
     if unknown:
         raise _not_open(f"approvals: {unknown[0][:60]!r} does not wait for a decision")

@@ -67,7 +67,7 @@ def decidable(approvals: Sequence[Approval], task: Task, viewer: Caller) -> Sequ
     """The pending approvals that the viewer may decide: its own or an operator's, never the executor's."""
     if not approvals or viewer.principal_id in (task.agent_id, task.worker_id):
         return ()
-    return [a for a in approvals if viewer.operator or a.decider_id == viewer.principal_id]
+    return [a for a in approvals if a.decidable_by(viewer, None)]
 
 
 def task_of(

@@ -20,6 +20,7 @@ from adapters.acp.offers import config_options
 from adapters.acp.projection import Merger, Said
 from adapters.acp.questions import Permission, Question
 from adapters.jsonrpc_peer import Call, Closed, Peer, RpcError
+from core.approval_policy import open_to, routed
 from core.caller import Caller
 from core.errors import HubError, NotFound
 from core.platform import Platform
@@ -276,7 +277,7 @@ class Attachment:
     async def _ask(self, event: Event) -> None:
         data = event.data
         if event.kind == "approval.requested":
-            if data["decider_id"] == str(self._caller.principal_id):
+            if _asks(data, self._caller):
                 await self._asking.permission(Permission.in_event(event))
         elif event.kind in ("approval.decided", "approval.expired"):
             await self._asking.settled(UUID(data["approval_id"]))
@@ -352,3 +353,10 @@ class Attachment:
 def _generator(feed: AsyncIterator[T]) -> AsyncGenerator[T, None]:
     assert isinstance(feed, AsyncGenerator), "core follows by generators, which must be closed"
     return feed
+
+
+def _asks(data: Mapping[str, Any], caller: Caller) -> bool:
+    """Whether a request for leave is put to this caller: named as its decider, or by the policy."""
+    policy, decider = data.get("policy", {}), data["decider_id"]
+    named = routed(policy) or decider == str(caller.principal_id)
+    return named and open_to(policy, decider and UUID(decider), (), caller)

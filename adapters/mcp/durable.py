@@ -134,7 +134,7 @@ def _head(view: TaskView, status: str) -> Result:
 def _asked(view: TaskView, caller: Caller) -> dict[str, Any]:
     asked = {str(question.id): _question(question) for question in view.inputs}
     for approval in view.approvals:
-        if approval.decidable_by(caller.principal_id, caller.operator, view.task.agent_id):
+        if approval.decidable_by(caller, view.task.agent_id):
             asked[str(approval.id)] = _approval(approval)
     return asked
 

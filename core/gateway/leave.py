@@ -105,7 +105,11 @@ _USE = Statement(
         _a.id == sa.bindparam("p_approval_id", type_=Id()),
         _a.status == sa.literal_column("'approved'"),
         _a.used_at.is_(None),
-        sa.or_(_a.expires_at.is_(None), _a.expires_at > P_NOW),
+        sa.or_(
+            _a.expires_at.is_(None),
+            _a.expires_at > P_NOW,
+            _a.decided_via == sa.literal_column("'deadline'"),  # decided by its being over
+        ),
     )
     .values(used_at=P_NOW, updated_at=P_NOW)
 )

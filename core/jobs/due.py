@@ -13,6 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import routing
+from core.approval_decisions import decide_by_default
 from core.approvals import TOOL_CALLS, Approval
 from core.errors import Conflict
 from core.fencing import P_NOW, P_TASK
@@ -253,7 +254,12 @@ _EXPIRE_APPROVAL = Statement(
 
 
 async def expire_approval(tx: Tx, due: DueApproval) -> None:
-    """Let an approval run out. That is no rejection: whoever asked learns that nobody decided."""
+    """Decide an approval as its policy declared for this case, or let it run out.
+
+    Running out is no rejection: whoever asked learns that nobody decided.
+    """
+    if await decide_by_default(tx, due.approval_id):
+        return
     found = await tx.one(_EXPIRE_APPROVAL, p_approval_id=due.approval_id, p_now=tx.now)
     if found is None:
         return

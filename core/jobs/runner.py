@@ -17,10 +17,11 @@ from core import agents, files, mcp_sessions
 from core.caller import SYSTEM
 from core.errors import HubError, Unavailable
 from core.gateway import leave
-from core.jobs import due
+from core.jobs import due, schedules
 from core.mcp import hosting
 from core.platform import Platform
 from core.ports import Files
+from core.schedule_records import DUE
 from core.store.tx import Tx
 from core.workflows import advance, marks
 
@@ -40,6 +41,8 @@ class Sweep:
     every: float
     topic: str | None = None
     """What wakes it before its time."""
+    refused: Callable[[Tx, schedules.Refused], Coroutine[Any, Any, None]] | None = None
+    """What to do where a step is refused, so that it is not tried for ever."""
 
 
 SWEEPS: Sequence[Sweep] = (
@@ -51,6 +54,8 @@ SWEEPS: Sequence[Sweep] = (
     Sweep("approvals", due.approvals_due, due.expire_approval, 1.0),
     Sweep("lost calls", leave.lost, leave.give_up, 5.0),
     Sweep("workflows", advance.due_workflows, advance.advance, 1.0, marks.CHANGED),
+    Sweep("schedules", schedules.due, schedules.run_due, 0.5, DUE, schedules.note_failed),
+    Sweep("queued runs", schedules.queued, schedules.run_queued, 1.0, DUE, schedules.note_queued_failed),
     Sweep("silence", agents.silent_agents, agents.weaken, 5.0),
 )
 
@@ -108,13 +113,22 @@ class Clockwork:
     async def sweep(self, sweep: Sweep) -> int:
         """One look: every step that is due now, together, so that they share commits. Returns how many."""
         found = await self._platform.read(SYSTEM(NOBODY), sweep.look, None)
-        steps = [self._platform.write(SYSTEM(item.tenant_id), sweep.step, item) for item in found]
+        steps = [self._step(sweep, item) for item in found]
         for outcome in await asyncio.gather(*steps, return_exceptions=True):
             if isinstance(outcome, HubError) and not isinstance(outcome, Unavailable):
                 self._log.warning("%s: %s", sweep.name, outcome.message)
             elif outcome is not None:
                 raise outcome
         return len(found)
+
+    async def _step(self, sweep: Sweep, item: Any) -> None:
+        caller = SYSTEM(item.tenant_id)
+        try:
+            await self._platform.write(caller, sweep.step, item)
+        except HubError as error:
+            if sweep.refused is None or isinstance(error, Unavailable):
+                raise
+            await self._platform.write(caller, sweep.refused, schedules.Refused(item, error))
 
     async def count_presence(self) -> None:
         """Count the calls since the last look as heartbeats."""
@@ -127,6 +141,7 @@ class Clockwork:
         await self._platform.write(SYSTEM(NOBODY), due.forget_old, None)
         await self._platform.write(SYSTEM(NOBODY), mcp_sessions.forget_idle, None)
         await self._platform.write(SYSTEM(NOBODY), hosting.forget, None)
+        await self._platform.write(SYSTEM(NOBODY), schedules.forget_runs, None)
 
     async def remove_files(self) -> None:
         """Remove the files that nothing refers to."""

@@ -120,7 +120,7 @@ _APPROVALS = Statement(
     .where(
         t.approval.c.task_id.in_(_TASKS.where(t.task.c.has_approvals == sa.true())),
         t.approval.c.status == sa.literal_column("'pending'"),
-        t.approval.c.decider_id == access.ME,
+        access.asked(),
     )
     .order_by(t.approval.c.id)
 )

@@ -18,7 +18,14 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 
 CALLER_BINDS = frozenset(
-    {"caller_tenant", "caller_principal", "caller_operator", "caller_wide", "caller_exposure"}
+    {
+        "caller_tenant",
+        "caller_principal",
+        "caller_operator",
+        "caller_wide",
+        "caller_exposure",
+        "caller_scope",
+    }
 )
 """Bind names that every transaction fills in from its caller."""
 

@@ -55,6 +55,7 @@ class Tx(ABC):
                 "caller_operator": self.caller.operator,
                 "caller_wide": self.caller.wide,
                 "caller_exposure": self.caller.exposure_id,
+                "caller_scope": f"scope:{self.caller.scope.value}",
             }
         return self._implicit
 

@@ -37,6 +37,7 @@ def loaded(stored_policy: Mapping[str, Any]) -> Policy:
         timeout_seconds=stored_policy["timeout_seconds"],
         max_rework=stored_policy["max_rework"],
         submitter_decides=stored_policy["submitter_decides"],
+        approval=stored_policy.get("approval"),
     )
 
 

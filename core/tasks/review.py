@@ -98,14 +98,15 @@ async def judge(tx: Tx, row: Row, approval: Approval) -> None:
     starting = approval.kind is ApprovalKind.START
     if approval.status is ApprovalStatus.APPROVED:
         move_name = Move.APPROVE if starting else Move.APPROVE_OUTPUT
-        moved = await move(
-            tx, move_name, row.id, who=Who.SYSTEM, sets={"approval_open": False} if starting else None
-        )
+        sets: dict[str, Any] = {"approval_open": False} if starting else {}
+        if starting and approval.answer is not None:
+            sets["input"] = _merged(row.input, {"approval_answer": approval.answer})
+        moved = await move(tx, move_name, row.id, who=Who.SYSTEM, sets=sets)
         await release(tx, moved.row)
     elif approval.status is ApprovalStatus.REJECTED:
         await _reject(tx, row, approval.feedback)
     elif approval.status is ApprovalStatus.CHANGES_REQUESTED:
-        await _rework(tx, row, approval.feedback)
+        await _rework(tx, row, approval.feedback, approval.answer)
 
 
 async def _reject(tx: Tx, row: Row, feedback: str | None, *, announces: str | None = None) -> None:
@@ -125,7 +126,7 @@ async def _reject(tx: Tx, row: Row, feedback: str | None, *, announces: str | No
     )
 
 
-async def _rework(tx: Tx, row: Row, feedback: str | None) -> None:
+async def _rework(tx: Tx, row: Row, feedback: str | None, answer: Any = None) -> None:
     if row.rework_count + 1 > policies.loaded(row.policy).max_rework:
         await _reject(tx, row, feedback, announces="task.max_rework_exceeded")
         return
@@ -138,7 +139,13 @@ async def _rework(tx: Tx, row: Row, feedback: str | None) -> None:
         sets={
             "rework_count": row.rework_count + 1,
             "ready_at": tx.now,
-            "input": _merged(row.input, {"assessment_feedback": feedback}),
+            "input": _merged(
+                row.input,
+                {
+                    "assessment_feedback": feedback,
+                    **({} if answer is None else {"approval_answer": answer}),
+                },
+            ),
         },
     )
     await release(tx, moved.row)

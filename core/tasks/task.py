@@ -41,6 +41,8 @@ class Policy:
     timeout_seconds: int | None = None
     max_rework: int = 10
     submitter_decides: bool = True
+    approval: Mapping[str, Any] | None = None
+    """How its approvals are decided: `schemas.approval_policy.ApprovalPolicy`, as JSON."""
 
 
 @dataclass(frozen=True)

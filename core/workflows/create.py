@@ -39,6 +39,8 @@ class CreateWorkflow:
     budget: Mapping[str, Any] = field(default_factory=dict)
     live_visibility_mode: str = "standard"
     failure_policy: OnTaskFailure | None = None
+    created_by: UUID | None = None
+    """In whose name; by default the caller's."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def _columns(
         "settings_revision": 1,
         "paused_at": None,
         "pause_mode": None,
-        "created_by": tx.caller.principal_id,
+        "created_by": command.created_by or tx.caller.principal_id,
         "attempt_group_id": workflow_id,
         "attempt_number": 1,
         "attempt_kind": "initial",

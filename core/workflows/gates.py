@@ -12,7 +12,8 @@ from uuid import UUID
 import rfc8785
 import sqlalchemy as sa
 
-from core.approvals import DEFAULT_OPTIONS, Approval, DecideApproval, decide
+from core.approval_policy import deadline, opened, routed
+from core.approvals import DEFAULT_OPTIONS, Approval, DecideApproval, decide, insert_approval
 from core.errors import Conflict, Invalid, NotFound
 from core.lifecycle import Who, move
 from core.store import tables as t
@@ -33,7 +34,7 @@ from core.workflows.records import (
     workflow_row,
 )
 from core.workflows.steps import tasks_of
-from schemas.playbook import Stage
+from schemas.playbook import Gate, Stage
 from schemas.vocabulary import (
     ApprovalKind,
     ApprovalStatus,
@@ -60,11 +61,11 @@ class DecideGate:
     gate_id: UUID
     action: str
     feedback: str | None = None
+    data: Any = None
 
 
 _a = t.approval.c
 _IS_GATE = sa.and_(_a.workflow_id == P_WORKFLOW, _a.kind == sa.literal_column(f"'{ApprovalKind.GATE.value}'"))
-_INSERT = Statement(sa.insert(t.approval))
 _ONE = Statement(sa.select(*_a).where(_a.id == sa.bindparam("p_gate_id", type_=Id()), _IS_GATE))
 _ALL = Statement(sa.select(*_a).where(_IS_GATE).order_by(_a.id))
 _SUPERSEDE = Statement(
@@ -109,20 +110,24 @@ async def request_gate(
         "kind": "gate",
         "subject": subject,
     }
-    await tx.run(
-        _INSERT,
+    declared = (await definition_of(tx, workflow.id)).stages[stage.position].gate
+    policy = policies_of(declared, [workflow.created_by, tx.caller.principal_id])
+    gate = Approval(
         id=gate_id,
         tenant_id=workflow.tenant_id,
         task_id=None,
         workflow_id=workflow.id,
         attempt=None,
-        kind=ApprovalKind.GATE.value,
+        kind=ApprovalKind.GATE,
         title=f"{workflow.name}: {stage.name}"[:500],
-        status=ApprovalStatus.PENDING.value,
+        status=ApprovalStatus.PENDING,
         subject=subject,
         subject_digest=hashlib.sha256(rfc8785.dumps(said)).hexdigest(),
         options=[dict(option) for option in DEFAULT_OPTIONS],
-        policy={},
+        policy=policy,
+        routed=routed(policy),
+        votes=(),
+        answer=None,
         requested_by=tx.caller.principal_id,
         decider_id=None,
         option_id=None,
@@ -131,11 +136,12 @@ async def request_gate(
         decided_by=None,
         decided_via=None,
         decided_at=None,
-        used_at=None,
-        expires_at=None,
+        expires_at=deadline(policy, tx.now, None),
         created_at=tx.now,
         updated_at=tx.now,
     )
+    insert_approval(tx, gate)
+    await tx.flush()
     await change_stage(
         tx,
         workflow.id,
@@ -148,6 +154,12 @@ async def request_gate(
         tx, "stage.gate_requested", workflow, {"gate_id": str(gate_id), "summary": summary}, stage=stage.name
     )
     return gate_id
+
+
+def policies_of(declared: Gate | None, parties: Sequence[UUID]) -> dict[str, Any]:
+    """The policy of a stage's gate, as the playbook declares it."""
+    policy = None if declared is None else declared.approval_policy
+    return opened(None if policy is None else policy.model_dump(mode="json"), parties)
 
 
 async def list_gates(tx: Tx, query: WorkflowId) -> Sequence[Approval]:
@@ -178,11 +190,16 @@ async def decide_gate(tx: Tx, command: DecideGate) -> Approval:
 
     Raises:
         NotFound: no such gate.
+        Forbidden: the gate's policy leaves it to others.
         Invalid: anything but an approval needs a reason.
+        Unprocessable: the answer does not fit the gate's form.
         Conflict: it was decided before, or what is to be done again was done again too often.
     """
     await get_gate(tx, GateId(command.workflow_id, command.gate_id))
-    return await decide(tx, DecideApproval(command.gate_id, action=command.action, feedback=command.feedback))
+    wanted = DecideApproval(
+        command.gate_id, action=command.action, feedback=command.feedback, data=command.data
+    )
+    return await decide(tx, wanted)
 
 
 async def judge_gate(tx: Tx, approval: Approval) -> None:

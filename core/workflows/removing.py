@@ -40,10 +40,17 @@ _INHERITED = Statement(
 _OF_TASKS = tuple(
     Statement(sa.delete(table).where(table.c.task_id.in_(_TASKS)))
     for table in (
-        t.attempt, t.message, t.artifact_chunk, t.artifact, t.input_request, t.approval, t.dependency,
-        t.push_config, t.delegation, w.workflow_task, i.handoff,
+        t.attempt, t.message, t.artifact_chunk, t.artifact, t.input_request, t.approval_decider, t.approval,
+        t.dependency, t.push_config, t.delegation, w.workflow_task, i.handoff,
     )
 )  # fmt: skip
+_DECIDERS = Statement(
+    sa.delete(t.approval_decider).where(
+        t.approval_decider.c.approval_id.in_(
+            sa.select(t.approval.c.id).where(t.approval.c.workflow_id == P_WORKFLOW)
+        )
+    )
+)
 _OF_WORKFLOW = tuple(
     Statement(sa.delete(table).where(table.c.workflow_id == P_WORKFLOW))
     for table in (
@@ -90,6 +97,6 @@ async def remove_all_of(tx: Tx, workspace_id: UUID) -> Sequence[UUID]:
 
 
 async def _remove(tx: Tx, row: Row) -> None:
-    for statement in (*_OF_TASKS, *_OF_WORKFLOW, _DELETE):
+    for statement in (_DECIDERS, *_OF_TASKS, *_OF_WORKFLOW, _DELETE):
         await tx.run(statement, p_workflow_id=row.id)
     tell(tx, "workflow.deleted", row, {"name": row.name, "state": row.state})

@@ -49,6 +49,11 @@ _OUTPUTS = Statement(
     .where(_s.workflow_id == P_WORKFLOW, _s.name == _P_STEP)
     .order_by(_k.item)
 )
+_GATE = Statement(
+    sa.select(t.approval.c.status, t.approval.c.feedback, t.approval.c.answer)
+    .join(w.workflow_stage, w.workflow_stage.c.gate_id == t.approval.c.id)
+    .where(w.workflow_stage.c.workflow_id == P_WORKFLOW, w.workflow_stage.c.name == _P_STEP)
+)
 _STEP = Statement(sa.select(*_s).where(_s.workflow_id == P_WORKFLOW, _s.name == _P_STEP))
 _new = insert(w.workflow_step)
 _BEGIN = Statement(
@@ -93,6 +98,7 @@ class Filling:
         self._tx = tx
         self._workflow = workflow
         self._known: dict[str, Any] = {}
+        self._gates: dict[str, Any] = {}
         self._fanned = {task.name for _, task in definition.templates if task.fan_out is not None}
         self._values: dict[str, Any] = {
             "parameters": {p.slug: p.default for p in definition.parameters} | workflow.parameters,
@@ -104,6 +110,7 @@ class Filling:
                 "workspace_id": str(workflow.workspace_id),
             },
             "tasks": self._known,
+            "gates": self._gates,
         }
 
     async def fill(self, value: Any, local: Mapping[str, Any] | None = None) -> Any:
@@ -117,7 +124,17 @@ class Filling:
                 name = str(reference.steps[0])
                 if name not in self._known:
                     self._known[name] = await self._result(name)
+            elif reference.root == "gates" and reference.steps:
+                stage = str(reference.steps[0])
+                if stage not in self._gates:
+                    self._gates[stage] = await self._decision(stage)
         return fill(value, {**self._values, **(local or {})})
+
+    async def _decision(self, stage: str) -> Mapping[str, Any]:
+        row = await self._tx.one(_GATE, p_workflow_id=self._workflow.id, p_step=stage)
+        if row is None:
+            return {"status": None, "feedback": None, "answer": None}
+        return {"status": row.status, "feedback": row.feedback, "answer": row.answer}
 
     async def _result(self, name: str) -> Mapping[str, Any]:
         step = await self._tx.one(_STEP, p_workflow_id=self._workflow.id, p_step=name)
@@ -239,6 +256,7 @@ async def _command(
                 tuple(retry.retryable_categories),
             ),
             requires_approval=task.requires_approval,
+            approval=None if task.approval_policy is None else task.approval_policy.model_dump(mode="json"),
             output_schema=task.output_schema,
             timeout_seconds=None if task.timeout_minutes is None else task.timeout_minutes * 60,
             max_rework=task.max_rework,

@@ -40,6 +40,7 @@ async def ask(call: Call, body: v1.ApprovalAsk) -> Reply:
         subject=body.subject,
         options=[option.model_dump() for option in body.options],
         expires_at=body.expires_at,
+        form=body.form,
     )
     return Reply(rendering.approval(await call.write(approvals.ask, command)))
 
@@ -143,8 +144,9 @@ async def get_approval(call: Call, query: v1.WaitQuery) -> Reply:
     example={"action": "approve"},
 )
 async def decide(call: Call, body: v1.ApprovalDecision) -> Reply:
-    """By an operator, or the submitter where the task's policy says so; never by whoever holds the lease."""
+    """By whoever the approval's policy names; where it names nobody, by an operator, or the submitter where
+    the task's policy says so. Never by whoever holds the lease."""
     command = approvals.DecideApproval(
-        call.id, body.option_id, body.action, body.feedback, remember=body.remember
+        call.id, body.option_id, body.action, body.feedback, remember=body.remember, data=body.data
     )
     return Reply(_approval(await call.write(approvals.decide, command)))

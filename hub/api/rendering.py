@@ -92,6 +92,7 @@ def task(value: Task) -> tasks.Task:
         "auto_retry": extras.get("auto_retry"),
         "max_retries": extras.get("max_retries"),
         "requires_approval": policy["requires_approval"],
+        "approval_policy": policy.get("approval"),
         "output_schema": policy["output_schema"],
         "is_orchestrator_task": orchestrator,
         "execution_backend": extras.get(
@@ -211,6 +212,9 @@ def approval(value: Approval) -> review.Approval:
         "option_id": value.option_id,
         "feedback": value.feedback,
         "remember": value.remember,
+        "policy": cast(review.PolicyOut | None, dict(value.policy) or None),
+        "votes": cast(list[review.VoteOut], list(value.votes)),
+        "data": value.answer,
         "requested_by": value.requested_by,
         "requested_at": stamp(value.created_at),
         "decider_id": value.decider_id,

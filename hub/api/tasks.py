@@ -94,6 +94,7 @@ def _policy(body: v1.TaskFields) -> Policy:
         retry=retry,
         on_dependency_failure=body.on_dependency_failure,
         requires_approval=body.requires_approval,
+        approval=None if body.approval_policy is None else body.approval_policy.model_dump(mode="json"),
         output_schema=body.output_schema,
         timeout_seconds=None if body.timeout_minutes is None else body.timeout_minutes * 60,
     )

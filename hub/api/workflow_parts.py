@@ -114,7 +114,7 @@ async def get_gate(call: Call) -> Reply:
 async def decide_gate(call: Call, body: v1.GateDecision) -> Reply:
     """`approve` lets the stage end, `request_changes` has its work done again with the feedback, `block`
     holds it, `reject` ends the workflow when its policy is `fail_workflow`."""
-    command = gates.DecideGate(call.id, call.ids["gate_id"], body.action, body.feedback)
+    command = gates.DecideGate(call.id, call.ids["gate_id"], body.action, body.feedback, body.data)
     return Reply(render.gate(await call.write(gates.decide_gate, command)))
 
 

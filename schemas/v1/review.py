@@ -5,7 +5,21 @@ from typing import Annotated, Any, Literal, NotRequired, Self
 from pydantic import Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
-from schemas.v1.fields import Body, Id, Instant, Moment, Name, Object, Query, Remark, Replayable, Wait, answer
+from schemas.v1.fields import (
+    Body,
+    Id,
+    IdText,
+    Instant,
+    Moment,
+    Name,
+    Object,
+    Query,
+    Remark,
+    Replayable,
+    UserSchema,
+    Wait,
+    answer,
+)
 from schemas.v1.tasks import Task
 from schemas.v1.workflow_records import Gate
 from schemas.vocabulary import ApprovalKind, ApprovalStatus
@@ -81,6 +95,8 @@ class ApprovalAsk(Replayable):
     """Default: allow once and reject once."""
     expires_at: Moment | None = None
     """Without one it never expires."""
+    form: UserSchema | None = None
+    """JSON Schema 2020-12 of the answer that is to come with an approval."""
 
     @model_validator(mode="after")
     def _distinct_options(self) -> Self:
@@ -95,12 +111,17 @@ class ApprovalAsk(Replayable):
 
 
 class ApprovalDecision(Replayable):
-    """Decide an approval, by one of its options or by an action. The first decision wins."""
+    """Decide an approval, by one of its options or by an action. The first decision wins.
+
+    Where a quorum was declared it is a vote, and the first decision that so many share wins.
+    """
 
     option_id: Name | None = None
     action: Decision | None = None
     feedback: Remark | None = None
     remember: bool = False
+    data: Any = None
+    """The answer to the approval's form, which an approval needs."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -149,6 +170,42 @@ class OptionOut(TypedDict):
 
 
 @answer
+class DecidersOut(TypedDict):
+    """Who may decide."""
+
+    principals: list[IdText]
+    roles: list[str]
+    scopes: list[str]
+
+
+@answer
+class PolicyOut(TypedDict):
+    """How an approval is decided. What was not declared may be absent."""
+
+    deciders: NotRequired[DecidersOut]
+    quorum: NotRequired[int]
+    deadline_seconds: NotRequired[int | None]
+    default: NotRequired[str | None]
+    form: NotRequired[dict[str, Any] | None]
+    separation_of_duties: NotRequired[bool]
+    barred: list[IdText]
+    """Who may not decide, since they asked for it or gave the work."""
+
+
+@answer
+class VoteOut(TypedDict):
+    """What one of the deciders said."""
+
+    principal_id: IdText
+    status: ApprovalStatus
+    option_id: str | None
+    feedback: str | None
+    data: Any
+    via: str
+    at: Instant
+
+
+@answer
 class Approval(TypedDict):
     """Something that somebody must allow."""
 
@@ -167,6 +224,12 @@ class Approval(TypedDict):
     """The option that was chosen."""
     feedback: str | None
     remember: bool
+    policy: PolicyOut | None
+    """Who decides it, how many, and what at the deadline; null where nothing was declared."""
+    votes: list[VoteOut]
+    """What was said so far, in order, where a policy was declared."""
+    data: Any
+    """The answer to the form."""
     requested_by: Id
     requested_at: Instant
     decider_id: Id | None

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
 from schemas import parts as content
+from schemas.approval_policy import ApprovalPolicy
 from schemas.v1.fields import (
     Body,
     Id,
@@ -95,6 +96,8 @@ class TaskFields(Body):
     max_retries: Annotated[int, Field(ge=0, le=10)] | None = None
     requires_approval: bool = False
     """Somebody must allow it before it is ready."""
+    approval_policy: ApprovalPolicy | None = None
+    """How its approvals are decided: by whom, by how many, until when."""
     output_schema: UserSchema | None = None
     """JSON Schema 2020-12; an output that does not fit waits for a judgement."""
     workspace_id: Id | None = None
@@ -245,6 +248,7 @@ class Task(TypedDict):
     auto_retry: bool | None
     max_retries: int | None
     requires_approval: bool
+    approval_policy: dict[str, Any] | None
     output_schema: dict[str, Any] | None
     is_orchestrator_task: bool
     execution_backend: Backend

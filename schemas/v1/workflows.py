@@ -1,6 +1,6 @@
 """What is said to workflows: how one is made, steered and decided, and what belongs to it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -128,6 +128,8 @@ class GateDecision(Replayable):
     action: Literal["approve", "reject", "request_changes", "block"]
     feedback: Remark | None = None
     """Needed for all but `approve`."""
+    data: Any = None
+    """The answer to the gate's form."""
 
 
 class DocumentFields(Replayable):

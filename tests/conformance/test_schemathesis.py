@@ -97,6 +97,7 @@ async def things_in(hub: Hub) -> dict[str, list[Mapping[str, Any]]]:
         ("exposures", "/exposures", ("slug",)),
         ("webhooks", "/webhooks", ()),
         ("tools", "/tools", ("id",)),
+        ("schedules", "/schedules", ("name",)),
         ("workflows", "/workflows", ("name",)),
     ):
         for number in range(MADE):

@@ -13,6 +13,7 @@ from core.store.tables import (
     mcp_calls,
     mcp_registry,
     operations,
+    triggers,
     work_items,
     workflows,
 )
@@ -35,6 +36,7 @@ artifact = table("artifact")
 artifact_chunk = table("artifact_chunk")
 input_request = table("input_request")
 approval = table("approval")
+approval_decider = table("approval_decider")
 event = table("event")
 event_outbox = table("event_outbox")
 event_head = table("event_head")
@@ -55,6 +57,7 @@ __all__ = [
     "agent",
     "api_key",
     "approval",
+    "approval_decider",
     "artifact",
     "artifact_chunk",
     "attempt",
@@ -85,6 +88,7 @@ __all__ = [
     "route",
     "task",
     "tenant",
+    "triggers",
     "work_items",
     "workflows",
 ]

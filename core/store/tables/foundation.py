@@ -375,6 +375,12 @@ class ApprovalRow(SQLModel, table=True):
     subject_digest: str | None = None
     options: list[Any] = Field(sa_type=Json)
     policy: dict[str, Any] = Field(sa_type=Json)
+    """`core/approval_policy.py`; empty when nothing was declared."""
+    routed: bool = False
+    """Only who is named in `approval_decider` decides."""
+    votes: list[Any] = Field(sa_type=Json)
+    """What was said where a policy was declared, in order. Written under the row's lock."""
+    answer: Any | None = Field(default=None, sa_type=Json)
     requested_by: UUID = Field(sa_type=Id)
     decider_id: UUID | None = Field(default=None, sa_type=Id)
     """Who may decide beside the operators: the submitter, where the policy says so."""
@@ -388,6 +394,19 @@ class ApprovalRow(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=Instant)
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)
+
+
+class ApprovalDeciderRow(SQLModel, table=True):
+    """Who may decide an approval, or is barred from it: a principal, a role or a scope."""
+
+    __tablename__ = "approval_decider"
+    __table_args__ = (sa.Index("approval_decider_task", "task_id", **where("task_id IS NOT NULL")),)
+    approval_id: UUID = Field(primary_key=True, sa_type=Id)
+    n: int = Field(primary_key=True)
+    task_id: UUID | None = Field(default=None, sa_type=Id)
+    principal_id: UUID | None = Field(default=None, sa_type=Id)
+    word: str | None = None
+    barred: bool = False
 
 
 class _Happening(SQLModel):

@@ -4,10 +4,18 @@ from typing import Any
 
 import pytest
 
-from core.errors import Conflict, HubError, Invalid
-from core.workflows import control, create, read
+from core.errors import Conflict, Forbidden, HubError, Invalid
+from core.workflows import control, create, gates, read
 from core.workflows.records import WorkflowId
-from schemas.vocabulary import OnTaskFailure, PauseMode, StageStatus, TaskState, WorkflowState
+from schemas.vocabulary import (
+    ApprovalStatus,
+    OnTaskFailure,
+    PauseMode,
+    Scope,
+    StageStatus,
+    TaskState,
+    WorkflowState,
+)
 from tests.core.workflows.theatre import Theatre
 
 CHAIN = {
@@ -305,3 +313,45 @@ async def test_a_stage_without_templates_is_done_when_what_was_posted_to_it_is(t
     assert (await theatre.now(workflow)).current_stage == "two"
     with pytest.raises(Invalid):
         await theatre.submit("by hand", workflow_id=workflow.id, stage_name="three")
+
+
+ROUTED_GATE = {
+    "stages": [
+        {
+            "name": "draft",
+            "tasks": [{"name": "write"}],
+            "gate": {
+                "approval_policy": {
+                    "quorum": 2,
+                    "deadline_seconds": 3600,
+                    "default": "reject",
+                    "separation_of_duties": True,
+                    "form": {"type": "object", "required": ["title"]},
+                }
+            },
+        },
+        {"name": "print", "tasks": [{"name": "ship", "input": "{{ gates.draft.answer.title }}"}]},
+    ]
+}
+
+
+async def test_a_gate_that_wants_two_is_opened_by_two_and_hands_their_answer_on(theatre: Theatre) -> None:
+    workflow = await theatre.workflow(ROUTED_GATE)
+    await theatre.perform()
+    gate = await theatre.gate(workflow)
+    said = gates.DecideGate(workflow.id, gate, "approve", data={"title": "On Hubs"})
+    with pytest.raises(Forbidden):  # whoever made the workflow
+        await theatre.platform.write(theatre.admin, gates.decide_gate, said)
+    for status in (ApprovalStatus.PENDING, ApprovalStatus.APPROVED):
+        decider = theatre.caller(Scope.ADMIN, "user")
+        assert (await theatre.platform.write(decider, gates.decide_gate, said)).status is status
+    given: list[Any] = []
+    assert await theatre.perform(lambda held: given.append(held.task.input)) == ["ship"]
+    assert given == ["On Hubs"]
+
+
+async def test_a_gate_that_nobody_decides_in_time_is_decided_as_declared(theatre: Theatre) -> None:
+    workflow = await theatre.workflow(ROUTED_GATE)
+    await theatre.perform()
+    await theatre.later(3600)
+    assert (await theatre.now(workflow)).state is WorkflowState.FAILED

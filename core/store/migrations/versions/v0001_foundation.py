@@ -127,6 +127,9 @@ def upgrade() -> None:
         sa.Column("subject_digest", sa.String(), nullable=True),
         sa.Column("options", Json(), nullable=False),
         sa.Column("policy", Json(), nullable=False),
+        sa.Column("routed", sa.Boolean(), nullable=False),
+        sa.Column("votes", Json(), nullable=False),
+        sa.Column("answer", Json(), nullable=True),
         sa.Column("requested_by", Id(), nullable=False),
         sa.Column("decider_id", Id(), nullable=True),
         sa.Column("option_id", sa.String(), nullable=True),
@@ -165,6 +168,24 @@ def upgrade() -> None:
         "approval_task",
         "approval",
         ["task_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("task_id IS NOT NULL"),
+        sqlite_where=sa.text("task_id IS NOT NULL"),
+    )
+    op.create_table(
+        "approval_decider",
+        sa.Column("approval_id", Id(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("task_id", Id(), nullable=True),
+        sa.Column("principal_id", Id(), nullable=True),
+        sa.Column("word", sa.String(), nullable=True),
+        sa.Column("barred", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("approval_id", "n"),
+    )
+    op.create_index(
+        "approval_decider_task",
+        "approval_decider",
+        ["task_id"],
         unique=False,
         postgresql_where=sa.text("task_id IS NOT NULL"),
         sqlite_where=sa.text("task_id IS NOT NULL"),
@@ -931,6 +952,13 @@ def downgrade() -> None:
         sqlite_where=sa.text("status = 'pending' AND expires_at IS NOT NULL"),
     )
     op.drop_table("approval")
+    op.drop_index(
+        "approval_decider_task",
+        table_name="approval_decider",
+        postgresql_where=sa.text("task_id IS NOT NULL"),
+        sqlite_where=sa.text("task_id IS NOT NULL"),
+    )
+    op.drop_table("approval_decider")
     op.drop_index("api_key_tenant", table_name="api_key")
     op.drop_table("api_key")
     op.drop_index(
