@@ -22,6 +22,7 @@ from core.platform import Platform
 from core.store import Store, open_store
 from core.store.schema import ddl
 from core.store.tables import METADATA
+from tests.answered import Witness
 from tests.fakes import FakeClock
 
 POSTGRES = os.environ.get("CROSSDOCK_TEST_POSTGRES_URL")
@@ -29,6 +30,17 @@ POSTGRES = os.environ.get("CROSSDOCK_TEST_POSTGRES_URL")
 # A machine that is busy with something else is no fault of a strategy.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--unseen-answers`, for runs of a part."""
+    parser.addoption("--unseen-answers", action="store_true", help="list the documented answers not seen")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a run of everything judged by which documented answers it saw."""
+    config.pluginmanager.register(Witness(config))
+
 
 OpenStore = Callable[[], Awaitable[Store]]
 

@@ -273,3 +273,12 @@ async def test_a_foreign_owner_and_another_tenant_get_the_same_404_as_for_nothin
                 check(answer, 404, ErrorCode.NOT_FOUND)
             assert answers[0].json["error"] == answers[1].json["error"], route.path
     assert await state_of(hub) == before
+
+
+async def test_an_id_that_nothing_has_answers_404(hub: Hub) -> None:
+    before = await state_of(hub)
+    for route in ROUTES:
+        if 404 in route.errors and route.params and not route.stream:
+            body = None if route.body is None else json.dumps(route.example or {}).encode()
+            check(await hub.send(route.method, path_of(route), body=body), 404, ErrorCode.NOT_FOUND)
+    assert await state_of(hub) == before

@@ -100,7 +100,7 @@ def card_routes(public_url: str) -> Sequence[BaseRoute]:
     returns=v1.LegacyTask,
     status=201,
     also={200: "An earlier call with this replay key, or this task's own id, made it."},
-    errors=(404, 409),
+    errors=(409,),
     summary="Submit a task (older A2A surface)",
     operation_id="legacy_a2a_submit",
     example={"task": {"id": "their-42", "title": "Summarise the report", "priority": "high"}},

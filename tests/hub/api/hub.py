@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +20,7 @@ from hub.app import App, build
 from hub.secret_file import HubSecret
 from hub.settings import Settings
 from schemas.vocabulary import Scope
+from tests.answered import witnessed
 
 SECRET = HubSecret("s" * 48, None, None, False)
 ADMIN_KEY = "an-admin-key-for-tests-only"
@@ -127,6 +128,14 @@ class Stream:
         """Close the connection."""
         self._gone.set()
 
+    async def started(self, seconds: float = 10.0) -> int:
+        """The status, once the answer has begun."""
+        async with asyncio.timeout(seconds):
+            while not self.status:
+                self._more.clear()
+                await self._more.wait()
+        return self.status
+
     async def until(self, text: str, seconds: float = 10.0) -> str:
         """All that was read, once `text` is in it."""
         async with asyncio.timeout(seconds):
@@ -160,7 +169,7 @@ class Hub:
     """A running hub and ways to call it. `key` of None sends no credential."""
 
     def __init__(self, app: App) -> None:
-        self.app = app
+        self.app = replace(app, asgi=witnessed(app.asgi))
         self.platform = app.platform
 
     async def key(self, scope: Scope, owner: str | None = None, tenant_id: UUID = DEFAULT_TENANT) -> str:

@@ -28,6 +28,7 @@ from hub.places import Places
 from hub.sessions import SESSIONS, Sessions
 from schemas.v1.fields import stamp
 from schemas.vocabulary import Scope
+from tests.answered import note
 from tests.fakes import FakeClock
 
 SECRET = "a secret of thirty-two bytes, at least"
@@ -113,11 +114,14 @@ class Client:
         try:
             await self.api(scope, receive, send)
         except HubError as error:
-            return Answer(*_first(refused(error, "r")))
+            answer = Answer(*_first(refused(error, "r")))
+            note(method, PREFIX + path, answer.status)
+            return answer
         start, *rest = messages
         answer = Answer(
             start["status"], list(start["headers"]), json.loads(b"".join(m.get("body", b"") for m in rest))
         )
+        note(method, PREFIX + path, answer.status)
         for name, cookie in answer.set_cookies.items():
             self.jar[name] = cookie.value
         return answer
