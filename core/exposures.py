@@ -1,4 +1,4 @@
-"""Exposed agents: an agent or a role that callers of other protocols address by a name of its own.
+"""Exposed agents: an agent, a role or a playbook that callers of other protocols address by a name.
 
 What is sent to one becomes a task that asks for its tag. Tasks remember through which exposure they came
 (`Caller.exposure_id`); `access.py` sees to it that nothing else exists there. Nothing here knows a protocol.
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from core import access
 from core.errors import Conflict, NotFound
 from core.fencing import P_NOW
+from core.playbooks import playbook_named
 from core.routing import agent_tag, role_tag
 from core.signing_keys import ensure_signing_key
 from core.store.statement import Row, Statement
@@ -23,6 +24,8 @@ from core.store.tables.exposures import exposure as exposures
 from core.store.tx import Tx
 from core.store.types import Id
 from core.tasks.read import Page
+from core.workflows.fronts import Play
+from core.workspaces import workspace_row
 from schemas.vocabulary import ExposureKind
 
 PLAIN_MODES: Final = ("text/plain", "application/json")
@@ -30,15 +33,24 @@ PLAIN_MODES: Final = ("text/plain", "application/json")
 
 @dataclass(frozen=True)
 class Target:
-    """Who does the work: an agent by its id, or whoever offers the role of that name."""
+    """Who does the work: an agent by its id, whoever offers a role, or a playbook by its slug."""
 
     kind: ExposureKind
     name: str
+    workspace_id: UUID | None = None
+    """Where a playbook runs."""
 
     @property
     def tag(self) -> str:
         """What a task for it asks for."""
         return agent_tag(UUID(self.name)) if self.kind is ExposureKind.AGENT else role_tag(self.name)
+
+    @property
+    def play(self) -> Play | None:
+        """What is to run for a task for it, where it is a playbook."""
+        if self.kind is not ExposureKind.PLAYBOOK or self.workspace_id is None:
+            return None
+        return Play(self.name, self.workspace_id)
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ class Exposure:
             row.id,
             row.tenant_id,
             row.slug,
-            Target(ExposureKind(row.kind), row.target),
+            Target(ExposureKind(row.kind), row.target, row.workspace_id),
             row.name,
             row.description,
             row.skills,
@@ -138,6 +150,7 @@ _AGENT = Statement(
 _CHANGED: Final = (
     "kind",
     "target",
+    "workspace_id",
     "name",
     "description",
     "skills",
@@ -162,10 +175,10 @@ _OF_AGENT = Statement(
 
 
 async def expose(tx: Tx, command: Expose) -> Exposure:
-    """Give an agent or a role an address of its own. A replay key makes one, however often it is sent.
+    """Give an agent, a role or a playbook an address of its own. A replay key makes one.
 
     Raises:
-        NotFound: the agent does not exist. A role is a name, and needs no record.
+        NotFound: the agent, the playbook or its workspace does not exist. A role is a name only.
         Conflict: the slug is taken, here or in another tenant.
     """
     called = await _called(tx, command.target)
@@ -188,7 +201,13 @@ async def expose(tx: Tx, command: Expose) -> Exposure:
     )
     columns = {name: getattr(made, name) for name in made.__dataclass_fields__ if name != "target"}
     await ensure_signing_key(tx)
-    await tx.run(_INSERT, **columns, kind=made.target.kind.value, target=made.target.name)
+    await tx.run(
+        _INSERT,
+        **columns,
+        kind=made.target.kind.value,
+        target=made.target.name,
+        workspace_id=made.target.workspace_id,
+    )
     _tell(tx, made, "exposure.created")
     return made
 
@@ -204,8 +223,12 @@ async def change_exposure(tx: Tx, command: ChangeExposure) -> Exposure:
         await _called(tx, command.target)
     given = {name: getattr(command, name) for name in ChangeExposure.__dataclass_fields__}
     target = command.target or known.target
-    columns: dict[str, Any] = {"kind": target.kind.value, "target": target.name}
-    for name in _CHANGED[2:]:
+    columns: dict[str, Any] = {
+        "kind": target.kind.value,
+        "target": target.name,
+        "workspace_id": target.workspace_id,
+    }
+    for name in _CHANGED[len(columns) :]:
         value = getattr(known, name) if given[name] is None else given[name]
         columns[name] = [*value] if isinstance(value, tuple) else value
     row = await tx.one(
@@ -275,6 +298,13 @@ async def _called(tx: Tx, target: Target) -> str:
     """The name of a target, which must exist."""
     if target.kind is ExposureKind.ROLE:
         return target.name
+    if target.kind is ExposureKind.PLAYBOOK:
+        playbook = await playbook_named(tx, target.name)
+        if playbook is None:
+            raise NotFound("no such playbook")
+        assert target.workspace_id is not None, "a playbook runs somewhere"
+        await workspace_row(tx, target.workspace_id)
+        return playbook.name
     row = await tx.one(_AGENT, p_agent_id=UUID(target.name))
     if row is None:
         raise NotFound("no such agent")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -25,6 +25,9 @@ from core.store.tx import Tx
 from core.transitions import ASKING, FINAL, QUEUED, TRANSITIONS, Arc, Fence, Move
 from core.workflows.marks import mark
 from schemas.vocabulary import AttemptOutcome, Face, TaskState
+
+PLAYBOOK: Final = "playbook"
+"""The type of tasks that stand for a workflow (`core/workflows/fronts.py`); no caller may name it."""
 
 
 class Who(StrEnum):
@@ -342,6 +345,11 @@ async def _close(tx: Tx, row: Row, settles: bool) -> None:
     _drop_questions(tx, row, "cancelled")
     if row.face == Face.ACP:
         settle_after(tx, row)
+    if row.type == PLAYBOOK:
+        # Imported here: ending a workflow is itself a move.
+        from core.workflows.fronts import abandon
+
+        await abandon(tx, row)
     if row.dependants and settles:
         # Imported here: releasing a dependant is itself a move.
         from core.tasks.release import settle_dependants

@@ -181,6 +181,8 @@ class ExposureKind(StrEnum):
     """One agent."""
     ROLE = "role"
     """Every agent that offers a role."""
+    PLAYBOOK = "playbook"
+    """The version in use of a playbook: each task that is sent to it runs as a workflow."""
 
 
 class ExecutionMode(StrEnum):

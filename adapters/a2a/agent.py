@@ -12,6 +12,7 @@ from uuid import UUID
 
 from core.bootstrap import DEFAULT_TENANT
 from core.ports import Receivers
+from core.workflows.fronts import Play
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class ExposedAgent:
     also_accepts: Sequence[str] = ()
     """Taken beyond what the card declares, since it means the same (`text/*`)."""
     required_tags: Sequence[str] | None = None
+    play: Play | None = None
+    """What runs for each task that is sent to it, where it is a playbook."""
     path: str = ""
     """Where its endpoints are, below the hub's public address."""
     required_extensions: Sequence[str] = ()

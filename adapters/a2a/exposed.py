@@ -1,4 +1,4 @@
-"""Agents and roles that are exposed, as agents of their own: each with a card and endpoints below its slug.
+"""What is exposed, as agents of their own: each with a card and endpoints below its slug.
 
 They are asked for with every call, so that what was changed or removed at run time, on whatever replica, is
 so at once.
@@ -44,7 +44,8 @@ def agent_of(exposure: Exposure) -> ExposedAgent:
         input_modes=exposure.input_modes,
         output_modes=exposure.output_modes,
         also_accepts=("text/*",) if "text/plain" in exposure.input_modes else (),
-        required_tags=[exposure.target.tag],
+        required_tags=[exposure.target.tag] if exposure.target.play is None else (),
+        play=exposure.target.play,
         path=PREFIX + exposure.slug,
         slug=exposure.slug,
         exposure_id=exposure.id,

@@ -219,6 +219,7 @@ def _command(call: Call, request: wire.SendMessage) -> SubmitTask:
         else {},
         metadata=request.metadata,
         required_tags=call.agent.required_tags,
+        play=call.agent.play,
     )
 
 

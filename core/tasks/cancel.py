@@ -10,7 +10,7 @@ from core import access
 from core.errors import Forbidden, InvalidTransition, NotFound
 from core.fencing import P_TASK
 from core.journal import tell
-from core.lifecycle import Who, move, touch
+from core.lifecycle import PLAYBOOK, Who, move, touch
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
@@ -61,7 +61,8 @@ async def cancel(tx: Tx, command: CancelTask) -> Task:
     state = TaskState(row.state)
     if state in FINAL:
         return Task.of(await _cancel_final(tx, row, command))
-    if command.grace_seconds and row.lease_id is not None and state in _HELD:
+    asks = command.grace_seconds and row.type != PLAYBOOK  # the hub needs no time to stop
+    if asks and row.lease_id is not None and state in _HELD:
         return Task.of(await _ask_first(tx, row, command))
     sets = {"status_message": [{"text": command.reason}]} if command.reason else {}
     moved = await move(tx, Move.CANCEL, row.id, who=Who.READER, said=said, sets=sets)

@@ -101,6 +101,7 @@ def keep(
     metadata: Mapping[str, Any] | None = None,
     final: bool = False,
     version: int | None = None,
+    sender_id: UUID | None = None,
 ) -> Message:
     """Write a message into the history at the task's present version, whose event says it already."""
     message = Message(
@@ -111,7 +112,7 @@ def keep(
         parts=list(parts),
         metadata=dict(metadata or {}),
         final=final,
-        sender_id=tx.caller.principal_id,
+        sender_id=sender_id or tx.caller.principal_id,
         at=tx.now,
     )
     tx.add(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from core import routing
 from core.fencing import P_NOW, P_TASK
-from core.lifecycle import Who, move, try_move
+from core.lifecycle import PLAYBOOK, Who, move, try_move
 from core.routing import Route, route_id
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -52,6 +52,10 @@ async def release(tx: Tx, row: Row) -> Row:
             "rank": policies.rank(row.ready_at, Priority(row.priority)),
         },
     )
+    if released.row.type == PLAYBOOK:
+        from core.workflows.fronts import begin  # it makes tasks in turn
+
+        return await begin(tx, released.row)
     tx.wake(routing.topic(chosen))
     return released.row
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from core import access, routing
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.fencing import P_NOW, P_TASK
 from core.journal import tell
+from core.lifecycle import PLAYBOOK
 from core.routing import Route, route_id
 from core.store import tables as t
 from core.store.engine import in_step
@@ -19,12 +20,16 @@ from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx
 from core.store.types import Id
 from core.tasks import policy as policies
+from core.tasks.messages import keep
 from core.tasks.task import Message, Part, Policy, Task, TaskView
 from core.transitions import FINAL
 from core.work_items.joining import begun, join
 from core.workflows.admission import admit
 from core.workflows.marks import mark
 from schemas.vocabulary import ApprovalKind, Face, OnDependencyFailure, Priority, TaskState
+
+if TYPE_CHECKING:
+    from core.workflows.fronts import Play
 
 DEEPEST = 3
 """How deep sub-tasks may nest."""
@@ -68,10 +73,11 @@ class SubmitTask:
     previous_task_id: UUID | None = None
     ready_at: datetime | None = None
     orchestrator: bool = False
+    play: "Play | None" = None
+    """It stands for a workflow, which the hub runs for it."""
 
 
 _INSERT_TASK = Statement(sa.insert(t.task))
-_INSERT_MESSAGE = Statement(sa.insert(t.message))
 _INSERT_DEPENDENCY = Statement(sa.insert(t.dependency))
 _INSERT_CONVERSATION = Statement(
     insert(t.conversation)
@@ -167,6 +173,13 @@ async def _birth(
             steers=command.orchestrator,
         )
     waiting, cancelled = await _count_dependencies(tx, command)
+    if command.play is not None:
+        from core.workflows.fronts import plan_of  # it makes tasks in turn
+
+        plan = await plan_of(tx, command.play, command.parts)
+        command = replace(
+            command, type=PLAYBOOK, required_tags=[PLAYBOOK], extras={**command.extras, PLAYBOOK: plan}
+        )
     columns = await _columns(tx, command, depth, waiting, cancelled, held)
     if followed is not None:
         columns |= followed
@@ -181,7 +194,17 @@ async def _birth(
     )
     for after in dict.fromkeys(command.depends_on):
         tx.add(_INSERT_DEPENDENCY, after_id=after, task_id=row.id, done=after not in waiting)
-    first = None if command.parts is None else _first_message(tx, row, command, command.parts)
+    first = None
+    if command.parts is not None:
+        first = keep(
+            tx,
+            row,
+            role="user",
+            parts=command.parts,
+            message_id=command.message_id,
+            metadata=command.message_metadata,
+            sender_id=row.submitter_id,
+        )
     tell(
         tx,
         row,
@@ -199,6 +222,10 @@ async def _birth(
         mark(tx, row)
     if row.work_item_id is not None:
         await begun(tx, row)
+    if row.state == TaskState.READY and row.type == PLAYBOOK:
+        from core.workflows.fronts import begin
+
+        return await begin(tx, row), first
     if row.state == TaskState.READY:
         tx.wake(routing.topic(row.route_id))
     elif row.state == TaskState.AWAITING_APPROVAL:
@@ -312,34 +339,6 @@ async def _columns(
         "started_at": None,
         "finished_at": None,
     }
-
-
-def _first_message(tx: Tx, row: Row, command: SubmitTask, parts: Sequence[Part]) -> Message:
-    first = Message(
-        task_id=row.id,
-        n=1,
-        message_id=command.message_id or str(tx.new_id()),
-        role="user",
-        parts=list(parts),
-        metadata=dict(command.message_metadata),
-        final=False,
-        sender_id=row.submitter_id,
-        at=tx.now,
-    )
-    tx.add(
-        _INSERT_MESSAGE,
-        task_id=first.task_id,
-        n=first.n,
-        tenant_id=row.tenant_id,
-        message_id=first.message_id,
-        role=first.role,
-        parts=first.parts,
-        attributes=first.metadata,
-        final=first.final,
-        sender_id=first.sender_id,
-        at=first.at,
-    )
-    return first
 
 
 def _required_tags(command: SubmitTask) -> list[str]:

@@ -19,8 +19,9 @@ from core.store.tables import work_items as i
 from core.store.tables import workflows as w
 from core.store.tx import Tx
 from core.transitions import FINAL
+from core.workflows import fronts
 from core.workflows.caps import let_on
-from core.workflows.ending import complete_workflow, fail_workflow
+from core.workflows.ending import cancel_workflow, complete_workflow, fail_workflow
 from core.workflows.gates import request_gate
 from core.workflows.marks import mark_workflow
 from core.workflows.records import (
@@ -100,8 +101,12 @@ async def due_workflows(tx: Tx, _: None) -> Sequence[DueWorkflow]:
 async def advance(tx: Tx, due: DueWorkflow) -> None:
     """Do what follows from the changes in one workflow. When another replica has done it, nothing."""
     row = await tx.one(LOCKED, p_workflow_id=due.workflow_id)
-    if await tx.run(_CLEAR, p_workflow_id=due.workflow_id) and row is not None:
-        await carry_on(tx, row)
+    if not await tx.run(_CLEAR, p_workflow_id=due.workflow_id) or row is None:
+        return
+    if await fronts.is_abandoned(tx, row):
+        await cancel_workflow(tx, row, "the task that it stood behind is over")
+        return
+    await carry_on(tx, row)
 
 
 async def carry_on(tx: Tx, workflow: Row) -> None:
@@ -112,6 +117,8 @@ async def carry_on(tx: Tx, workflow: Row) -> None:
     await let_on(tx, workflow, definition)
     course = _Course(tx, workflow, definition)
     await course.run()
+    if course.stages_moved:
+        await fronts.show_stages(tx, workflow)
 
 
 class _Course:
@@ -126,6 +133,8 @@ class _Course:
         self._left = BATCH
         self._facts = Facts(Lifecycle(workflow.lifecycle))
         self._items: Mapping[str, Row] = {}
+        self.stages_moved = False
+        """Whether a stage began, ended or asked for its gate."""
 
     async def run(self) -> None:
         """Stage by stage, until one has to wait."""
@@ -169,6 +178,7 @@ class _Course:
                 tx, workflow.id, row.position, status=StageStatus.ACTIVE.value, started_at=tx.now
             )
             tell(tx, "stage.started", workflow, {"position": row.position}, stage=row.name)
+            self.stages_moved = True
         elif row.status in (StageStatus.AWAITING_GATE, StageStatus.BLOCKED):
             waits = row.status == StageStatus.AWAITING_GATE
             self._facts = replace(self._facts, gate_waiting=waits, stands_still=not waits)
@@ -192,8 +202,10 @@ class _Course:
         if stage.gate is not None and row.gate_status != GateStatus.APPROVED:
             await request_gate(tx, workflow, row, stage.gate.summary or stage.goal, stage.gate.recommendation)
             self._facts = replace(self._facts, gate_waiting=True)
+            self.stages_moved = True
             return False
         await end_stage(tx, workflow, row)
+        self.stages_moved = True
         return True
 
     async def _begin_all(self, row: Row, stage: Stage) -> Look:

@@ -41,6 +41,8 @@ class CreateWorkflow:
     failure_policy: OnTaskFailure | None = None
     created_by: UUID | None = None
     """In whose name; by default the caller's."""
+    front_task_id: UUID | None = None
+    """The task that stands for it before whoever asked."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ async def create_workflow(tx: Tx, command: CreateWorkflow) -> Workflow:
     definition = definition_of(playbook)
     workflow_id = tx.new_id()
     columns = _columns(tx, workflow_id, playbook, definition, command)
-    columns["parameters"] = _parameters(definition, command.parameters)
+    columns["parameters"] = checked_parameters(definition, command.parameters)
     return await _begin(tx, columns, definition)
 
 
@@ -119,7 +121,7 @@ async def redrive(tx: Tx, command: Redrive) -> Workflow:
         "id": tx.new_id(),
         "definition": given.definition,
         "name": command.name or old.name,
-        "parameters": _parameters(definition, {**old.parameters, **(command.parameters or {})}),
+        "parameters": checked_parameters(definition, {**old.parameters, **(command.parameters or {})}),
         "inputs": {**old.inputs, **(command.inputs or {})},
         "output": None,
         "failure": None,
@@ -127,6 +129,7 @@ async def redrive(tx: Tx, command: Redrive) -> Workflow:
         "current_stage": None,
         "settings_revision": 1,
         "created_by": tx.caller.principal_id,
+        "front_task_id": None,
         "attempt_number": (last.n if last is not None else old.attempt_number) + 1,
         "attempt_kind": "redrive",
         "previous_attempt_workflow_id": old.id,
@@ -158,7 +161,7 @@ async def chain(tx: Tx, command: Chain) -> Workflow:
         playbook.id, parent.workspace_id, command.name or f"{parent.name}: {playbook.name}"
     )
     columns = _columns(tx, tx.new_id(), playbook, definition, wanted)
-    columns["parameters"] = _parameters(definition, command.parameters)
+    columns["parameters"] = checked_parameters(definition, command.parameters)
     columns |= {"parent_workflow_id": parent.id, "root_workflow_id": parent.root_workflow_id}
     return await _begin(tx, columns, definition)
 
@@ -199,7 +202,12 @@ _INSERT_STEP = Statement(sa.insert(w.workflow_step))
 _DEFINITION = Statement(sa.select(w.workflow.c.definition).where(w.workflow.c.id == P_WORKFLOW))
 
 
-def _parameters(definition: Definition, given: Mapping[str, str]) -> dict[str, Any]:
+def checked_parameters(definition: Definition, given: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters of a workflow, with what the playbook says of those that were not given.
+
+    Raises:
+        Invalid: one is unknown, or missing.
+    """
     known = {parameter.slug: parameter for parameter in definition.parameters}
     wrong = {name: "there is no such parameter" for name in given if name not in known}
     wrong |= {
@@ -253,6 +261,7 @@ def _columns(
         "paused_at": None,
         "pause_mode": None,
         "created_by": command.created_by or tx.caller.principal_id,
+        "front_task_id": command.front_task_id,
         "attempt_group_id": workflow_id,
         "attempt_number": 1,
         "attempt_kind": "initial",

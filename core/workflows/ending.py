@@ -12,8 +12,9 @@ from core.store.statement import Row, Statement
 from core.store.tables import workflows as w
 from core.store.tx import Tx
 from core.transitions import FINAL, Move
+from core.workflows import fronts
 from core.workflows.activations import enqueue
-from core.workflows.records import P_WORKFLOW, change, tell
+from core.workflows.records import P_WORKFLOW, change, definition_of, tell
 from schemas.vocabulary import ApprovalKind, GateStatus, StageStatus, WorkflowState
 
 _OPEN_TASKS = Statement(
@@ -106,6 +107,7 @@ async def _end(tx: Tx, workflow: Row, state: WorkflowState, **sets: Any) -> None
     )
     said = {"from_state": workflow.state, "to_state": state.value}
     tell(tx, "workflow.state_changed", workflow, said, stage=workflow.current_stage)
+    await fronts.settle(tx, workflow, await definition_of(tx, workflow.id), state, sets)
     if workflow.parent_workflow_id is not None:
         parent = await tx.one(_PARENT, p_workflow_id=workflow.parent_workflow_id)
         if parent is not None and parent.state in ("pending", "active", "paused"):

@@ -24,6 +24,7 @@ from core.store.types import Id
 from core.tasks import policy as policies
 from core.tasks.release import release
 from core.transitions import FINAL, Move
+from core.workflows.fronts import ask_front
 from core.workflows.records import (
     P_WORKFLOW,
     WorkflowId,
@@ -38,6 +39,7 @@ from schemas.playbook import Gate, Stage
 from schemas.vocabulary import (
     ApprovalKind,
     ApprovalStatus,
+    Face,
     GateStatus,
     OnTaskFailure,
     StageStatus,
@@ -115,7 +117,7 @@ async def request_gate(
     gate = Approval(
         id=gate_id,
         tenant_id=workflow.tenant_id,
-        task_id=None,
+        task_id=workflow.front_task_id,
         workflow_id=workflow.id,
         attempt=None,
         kind=ApprovalKind.GATE,
@@ -129,7 +131,7 @@ async def request_gate(
         votes=(),
         answer=None,
         requested_by=tx.caller.principal_id,
-        decider_id=None,
+        decider_id=workflow.created_by if workflow.front_task_id and not routed(policy) else None,
         option_id=None,
         feedback=None,
         remember=False,
@@ -150,6 +152,7 @@ async def request_gate(
         gate_status=GateStatus.AWAITING_APPROVAL.value,
         gate_id=gate_id,
     )
+    await ask_front(tx, workflow, gate)
     tell(
         tx, "stage.gate_requested", workflow, {"gate_id": str(gate_id), "summary": summary}, stage=stage.name
     )
@@ -214,7 +217,9 @@ async def judge_gate(tx: Tx, approval: Approval) -> None:
     if not found or found[0].status != StageStatus.AWAITING_GATE:
         raise Conflict("the stage does not wait for this gate", details={"reason_code": "gate_superseded"})
     stage = found[0]
-    if approval.status is not ApprovalStatus.APPROVED and not approval.feedback:
+    # Most faces have no place for a reason beside a decision.
+    said_at_length = approval.decided_via not in (Face.A2A, Face.ACP, Face.MCP)
+    if approval.status is not ApprovalStatus.APPROVED and not approval.feedback and said_at_length:
         raise Invalid("anything but an approval needs feedback", details={"field": "feedback"})
     status, said = StageStatus.ACTIVE, {"gate_id": str(approval.id), "feedback": approval.feedback}
     sets: dict[str, Any] = {}
@@ -233,7 +238,7 @@ async def judge_gate(tx: Tx, approval: Approval) -> None:
     if approval.status is ApprovalStatus.REJECTED and workflow.failure_policy == OnTaskFailure.FAIL_WORKFLOW:
         from core.workflows.ending import fail_workflow
 
-        message = f"the gate of {stage.name} was rejected: {approval.feedback}"
+        message = f"the gate of {stage.name} was rejected: {approval.feedback or 'no reason was given'}"
         failure = {"category": "gate_rejected", "message": message, "stage_name": stage.name}
         await fail_workflow(tx, workflow, {**failure, "gate_id": str(approval.id)})
         return

@@ -1,4 +1,4 @@
-"""Exposures: give agents and roles a card and endpoints of their own, change them, take them away."""
+"""Exposures: give agents, roles and playbooks a card and endpoints, change them, take them away."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ PATH = "/agents/"
     returns=v1.Exposure,
     status=201,
     errors=(404, 409),
-    summary="Expose an agent or a role",
+    summary="Expose an agent, a role or a playbook",
     operation_id="exposures_create",
     example={
         "slug": "translator",
@@ -40,7 +40,7 @@ PATH = "/agents/"
 )
 async def create_exposure(call: Call, body: v1.ExposureCreate) -> Reply:
     """Its card and endpoints are there at once. What is sent to it becomes a task that only the agent, or
-    only agents with the role, can take."""
+    only agents with the role, can take; or, of a playbook, that stands for a workflow."""
     made = await call.write(
         exposures.expose,
         Expose(
@@ -145,6 +145,7 @@ def exposure(call: Call, value: exposures.Exposure) -> v1.Exposure:
             "kind": value.target.kind.value,
             "id": UUID(value.target.name) if is_agent else None,
             "name": None if is_agent else value.target.name,
+            "workspace_id": value.target.workspace_id,
         },
         "name": value.name,
         "description": value.description,
@@ -168,9 +169,11 @@ def exposure(call: Call, value: exposures.Exposure) -> v1.Exposure:
     }
 
 
-def _target(given: v1.AgentTarget | v1.RoleTarget) -> Target:
+def _target(given: v1.AgentTarget | v1.RoleTarget | v1.PlaybookTarget) -> Target:
     if isinstance(given, v1.AgentTarget):
         return Target(ExposureKind.AGENT, str(given.id))
+    if isinstance(given, v1.PlaybookTarget):
+        return Target(ExposureKind.PLAYBOOK, given.name, given.workspace_id)
     return Target(ExposureKind.ROLE, given.name)
 
 

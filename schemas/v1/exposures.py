@@ -1,4 +1,4 @@
-"""Exposures: agents and roles that callers over A2A address by a name of their own."""
+"""Exposures: agents, roles and playbooks that callers over A2A address by a name of their own."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -41,7 +41,16 @@ class RoleTarget(Body):
     name: Short
 
 
-Target = Annotated[AgentTarget | RoleTarget, Field(discriminator="kind")]
+class PlaybookTarget(Body):
+    """A playbook, in the version in use: each task that is sent to it runs as a workflow of the workspace."""
+
+    kind: Literal["playbook"]
+    name: Short
+    """Its slug."""
+    workspace_id: Id
+
+
+Target = Annotated[AgentTarget | RoleTarget | PlaybookTarget, Field(discriminator="kind")]
 
 
 class Skill(Body):
@@ -63,7 +72,7 @@ class ExposureCreate(Replayable):
     slug: Slug
     target: Target
     name: Name | None = None
-    """By default the name of the agent or of the role."""
+    """By default the name of the agent, the role or the playbook."""
     description: Said | None = None
     skills: Skills = []
     """Without any, the card has one that says what name and description say."""
@@ -97,11 +106,13 @@ class ExposureQuery(Query):
 class TargetOut(TypedDict):
     """Who does the work."""
 
-    kind: Literal["agent", "role"]
+    kind: Literal["agent", "role", "playbook"]
     id: Id | None
     """Of the agent."""
     name: str | None
-    """Of the role."""
+    """Of the role, or the slug of the playbook."""
+    workspace_id: Id | None
+    """Where the playbook runs."""
 
 
 @answer
@@ -117,7 +128,7 @@ class SkillOut(TypedDict):
 
 @answer
 class Exposure(TypedDict):
-    """An exposed agent or role."""
+    """An exposed agent, role or playbook."""
 
     id: Id
     tenant_id: Id

@@ -1,4 +1,4 @@
-"""Agents and roles that are exposed to callers of other protocols, and the keys that sign their cards."""
+"""What is exposed to callers of other protocols, and the keys that sign the cards."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from schemas.vocabulary import ExposureKind
 
 
 class ExposureRow(SQLModel, table=True):
-    """An agent or a role with a card and endpoints of its own.
+    """An agent, a role or a playbook with a card and endpoints of its own.
 
     A slug is part of a public address, and so is one of the whole hub: it is no secret that it is taken.
     """
@@ -29,7 +29,9 @@ class ExposureRow(SQLModel, table=True):
     slug: str = Field(unique=True)
     kind: str
     target: str
-    """The id of an agent, or the name of a role."""
+    """The id of an agent, the name of a role, or the slug of a playbook."""
+    workspace_id: UUID | None = Field(default=None, sa_type=Id)
+    """Where a playbook runs."""
     name: str
     description: str
     skills: list[Any] = Field(sa_type=Json)

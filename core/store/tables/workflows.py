@@ -131,6 +131,7 @@ class WorkflowRow(SQLModel, table=True):
         sa.Index("workflow_workspace", "workspace_id", "id"),
         sa.Index("workflow_playbook", "playbook_id", "id"),
         sa.Index("workflow_parent", "parent_workflow_id", **where("parent_workflow_id IS NOT NULL")),
+        sa.Index("workflow_front", "front_task_id", unique=True, **where("front_task_id IS NOT NULL")),
         sa.Index("workflow_attempts", "attempt_group_id", "attempt_number", unique=True),
     )
     id: UUID = Field(primary_key=True, sa_type=Id)
@@ -167,6 +168,8 @@ class WorkflowRow(SQLModel, table=True):
     previous_attempt_workflow_id: UUID | None = Field(default=None, sa_type=Id)
     redrive_reason: str | None = None
     parent_workflow_id: UUID | None = Field(default=None, sa_type=Id)
+    front_task_id: UUID | None = Field(default=None, sa_type=Id)
+    """The task that stands for it before whoever asked for it."""
     started_at: datetime | None = Field(default=None, sa_type=Instant)
     completed_at: datetime | None = Field(default=None, sa_type=Instant)
     created_at: datetime = Field(sa_type=Instant)

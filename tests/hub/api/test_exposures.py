@@ -21,7 +21,7 @@ async def test_an_exposure_is_made_read_changed_and_removed(hub: Hub) -> None:
     answer = await hub.post(PATH, {"slug": "tr", "target": ROLE, "skills": [SKILL]})
     assert answer.status == 201
     made = answer.data
-    assert made["target"] == {"kind": "role", "id": None, "name": "translator"}
+    assert made["target"] == {"kind": "role", "id": None, "name": "translator", "workspace_id": None}
     assert (made["name"], made["is_active"], made["skills"]) == ("translator", True, [SKILL])
     assert made["url"] == "http://127.0.0.1:8080/agents/tr/a2a"
     assert made["card_url"] == "http://127.0.0.1:8080/agents/tr/.well-known/agent-card.json"
@@ -57,7 +57,7 @@ async def test_an_exposed_agent_must_exist_and_takes_its_exposures_with_it(hub: 
     missing = await hub.post(PATH, {"slug": "x", "target": {"kind": "agent", "id": UNLIKELY}})
     assert missing.status == 404
     made = (await hub.post(PATH, {"slug": "ada", "target": target})).data
-    assert (made["name"], made["target"]) == ("Ada", {**target, "name": None})
+    assert (made["name"], made["target"]) == ("Ada", {**target, "name": None, "workspace_id": None})
     card = "/agents/ada/.well-known/agent-card.json"
     assert (await hub.send("GET", card, key=None)).status == 200
     assert (await hub.send("DELETE", f"/api/v1/agents/{agent['id']}")).status == 204

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("slug", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("target", sa.String(), nullable=False),
+        sa.Column("workspace_id", Id(), nullable=True),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("description", sa.String(), nullable=False),
         sa.Column("skills", Json(), nullable=False),
@@ -25,7 +26,7 @@ def upgrade() -> None:
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
-        sa.CheckConstraint("kind IN ('agent', 'role')", name="exposure_kind_valid"),
+        sa.CheckConstraint("kind IN ('agent', 'role', 'playbook')", name="exposure_kind_valid"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("slug"),
     )

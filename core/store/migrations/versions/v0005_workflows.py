@@ -159,6 +159,7 @@ def upgrade() -> None:
         sa.Column("previous_attempt_workflow_id", Id(), nullable=True),
         sa.Column("redrive_reason", sa.String(), nullable=True),
         sa.Column("parent_workflow_id", Id(), nullable=True),
+        sa.Column("front_task_id", Id(), nullable=True),
         sa.Column("started_at", Instant(), nullable=True),
         sa.Column("completed_at", Instant(), nullable=True),
         sa.Column("created_at", Instant(), nullable=False),
@@ -182,6 +183,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("workflow", schema=None) as batch_op:
         batch_op.create_index("workflow_attempts", ["attempt_group_id", "attempt_number"], unique=True)
+        batch_op.create_index(
+            "workflow_front",
+            ["front_task_id"],
+            unique=True,
+            postgresql_where=sa.text("front_task_id IS NOT NULL"),
+            sqlite_where=sa.text("front_task_id IS NOT NULL"),
+        )
         batch_op.create_index(
             "workflow_parent",
             ["parent_workflow_id"],
@@ -318,6 +326,11 @@ def downgrade() -> None:
         batch_op.drop_index("workflow_tenant_state")
         batch_op.drop_index("workflow_tenant")
         batch_op.drop_index("workflow_playbook")
+        batch_op.drop_index(
+            "workflow_front",
+            postgresql_where=sa.text("front_task_id IS NOT NULL"),
+            sqlite_where=sa.text("front_task_id IS NOT NULL"),
+        )
         batch_op.drop_index(
             "workflow_parent",
             postgresql_where=sa.text("parent_workflow_id IS NOT NULL"),
