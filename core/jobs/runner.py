@@ -17,12 +17,13 @@ from core import agents, files, mcp_sessions
 from core.caller import SYSTEM
 from core.errors import HubError, Unavailable
 from core.gateway import leave
-from core.jobs import due, schedules
+from core.jobs import due, schedules, triggers
 from core.mcp import hosting
 from core.platform import Platform
 from core.ports import Files
 from core.schedule_records import DUE
 from core.store.tx import Tx
+from core.trigger_records import CALLED
 from core.workflows import advance, marks
 
 PAUSE = 0.005
@@ -56,6 +57,8 @@ SWEEPS: Sequence[Sweep] = (
     Sweep("workflows", advance.due_workflows, advance.advance, 1.0, marks.CHANGED),
     Sweep("schedules", schedules.due, schedules.run_due, 0.5, DUE, schedules.note_failed),
     Sweep("queued runs", schedules.queued, schedules.run_queued, 1.0, DUE, schedules.note_queued_failed),
+    Sweep("triggered", triggers.unread, triggers.enqueue, 0.5),
+    Sweep("occasions", triggers.waiting, triggers.start_occasion, 1.0, CALLED, triggers.note_failed),
     Sweep("silence", agents.silent_agents, agents.weaken, 5.0),
 )
 
@@ -142,6 +145,7 @@ class Clockwork:
         await self._platform.write(SYSTEM(NOBODY), mcp_sessions.forget_idle, None)
         await self._platform.write(SYSTEM(NOBODY), hosting.forget, None)
         await self._platform.write(SYSTEM(NOBODY), schedules.forget_runs, None)
+        await self._platform.write(SYSTEM(NOBODY), triggers.forget_occasions, None)
 
     async def remove_files(self) -> None:
         """Remove the files that nothing refers to."""

@@ -197,7 +197,7 @@ async def note_queued_failed(tx: Tx, refused: Refused) -> None:
     waiting = None if row is None else await tx.one(_OLDEST, p_schedule_id=row.id)
     if row is None or waiting is None:
         return
-    error = _error_of(refused.error)
+    error = error_of(refused.error)
     await tx.run(
         sa.update(schedule_run).where(_r.id == waiting.id).values(status=RunStatus.FAILED.value, error=error)
     )
@@ -285,7 +285,7 @@ def _note(
         due_at=at,
         status=status,
         reason=reason,
-        error=None if error is None else _error_of(error),
+        error=None if error is None else error_of(error),
         task_id=made.task_id,
         workflow_id=made.workflow_id,
         created_at=tx.now,
@@ -321,5 +321,6 @@ async def _begun(tx: Tx, row: Row, run_id: UUID, made: Started) -> None:
     tell(tx, "schedule.run_started", row, said)
 
 
-def _error_of(error: HubError) -> dict[str, Any]:
+def error_of(error: HubError) -> dict[str, Any]:
+    """A refusal as it is kept and told."""
     return {"code": error.code.value, "message": error.message, "details": dict(error.details or {})}

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 from starlette.types import Receive, Scope, Send
@@ -21,10 +21,14 @@ from core.mcp.ports import Servers
 from core.platform import Platform
 from core.ports import Cards, Files, Receivers
 from core.store.tx import Tx
+from hub.limits import Buckets, Rate
 from hub.places import Places
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+
+HOOK_RATE: Final = Rate(240, 60)
 
 
 @dataclass(slots=True)
@@ -77,6 +81,8 @@ class Shared:
     """Who judges addresses that are to be notified."""
     files: Files | None = None
     """Who keeps what is too large for the database."""
+    hooks: Buckets = field(default_factory=lambda: Buckets(HOOK_RATE))
+    """How often each address, and each webhook trigger, is called."""
 
 
 class Call:

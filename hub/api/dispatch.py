@@ -36,12 +36,19 @@ class Api:
         routes = tuple(routes)
         self._tree = RouteTree(routes)
         self._public = frozenset((r.method, r.url_path) for r in routes if r.scope is None)
+        self._public_below = tuple({p.split("{")[0] for _, p in self._public if "{" in p})
         self._rationed = frozenset((r.method, r.url_path) for r in routes if r.rationed)
         self._authenticate = authenticate
 
     def is_public(self, method: str, path: str) -> bool:
         """Whether no credential is asked for here."""
-        return (_plain(method), path) in self._public
+        if (_plain(method), path) in self._public:
+            return True
+        if not path.startswith(self._public_below):
+            return False
+        found = self._tree.find(path[_START:])
+        route = None if found is None else found[0].get(_plain(method))
+        return route is not None and route.scope is None
 
     def is_rationed(self, method: str, path: str) -> bool:
         """Whether calls of this kind are few by nature."""

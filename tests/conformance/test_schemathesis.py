@@ -61,7 +61,7 @@ RATIONED = {"auth_login", "auth_token", "auth_refresh", "api_keys_create", "api_
 """So few calls a minute that none of them needs to hit."""
 
 
-ELSEWHERE = ("remote_", "mcp_", "turns_", "acp_", "push_configs_")
+ELSEWHERE = ("remote_", "mcp_", "turns_", "acp_", "push_configs_", "hooks_")
 """Operations that need a server outside, an editor or an A2A client: their own tests bring them."""
 
 
@@ -98,6 +98,7 @@ async def things_in(hub: Hub) -> dict[str, list[Mapping[str, Any]]]:
         ("webhooks", "/webhooks", ()),
         ("tools", "/tools", ("id",)),
         ("schedules", "/schedules", ("name",)),
+        ("triggers", "/triggers", ("name",)),
         ("workflows", "/workflows", ("name",)),
     ):
         for number in range(MADE):
