@@ -2,6 +2,7 @@
 
 With `--streams`: 200 streams over 50 tasks, and ten kills. With `--turns`: agents' turns, and twenty kills.
 With `--workflow`: 1,000 tasks in a random graph, done by eight workers, while they and the hub are killed.
+With `--webhooks`: 10,000 events for a receiver that fails three times in ten, hangs and is restarted.
 """
 
 import argparse
@@ -14,13 +15,15 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.crash import dag, streams
+from tests.crash import dag, streams, webhooks
 from tests.crash.mutant import MUTANTS
 from tests.crash.run import Report, postgres_database, run
 from tests.crash.turns import Scene, Victim, scenario
 
 GRAPH = 1_000
 """Tasks of the workflow, for eight workers."""
+EVENTS = 10_000
+"""That a webhook is told of."""
 STREAMED = 50
 """Tasks, each with four readers."""
 
@@ -31,7 +34,7 @@ AnyReport = Report | streams.Report | dag.Report
 def main() -> int:
     """Run on SQLite, and on PostgreSQL where it is given; 1 when anything was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    parser.add_argument("--kills", type=int, help="on each database (30; with --streams 10)")
+    parser.add_argument("--kills", type=int, help="on each database (30; with --streams or --webhooks 10)")
     parser.add_argument(
         "--seed", type=int, default=random.randrange(1_000_000), help="of the clients' choices"
     )
@@ -45,13 +48,14 @@ def main() -> int:
     parser.add_argument("--streams", action="store_true", help="readers of A2A streams instead of writers")
     parser.add_argument("--turns", action="store_true", help="turns of ACP agents instead, on SQLite")
     parser.add_argument("--workflow", action="store_true", help="a workflow in a random graph instead")
+    parser.add_argument("--webhooks", action="store_true", help="an unreliable receiver of webhooks instead")
     options = parser.parse_args()
     if options.mutants:
         return asyncio.run(_teeth(options.seed))
     if options.turns:
         return asyncio.run(_turns(options.kills or 20, options.seed))
-    kills = options.kills or (10 if options.streams else 30)
-    kind = "streams" if options.streams else "workflow" if options.workflow else "writers"
+    kills = options.kills or (10 if options.streams or options.webhooks else 30)
+    kind = next((kind for kind in ("streams", "workflow", "webhooks") if getattr(options, kind)), "writers")
     return asyncio.run(_all(kills, options.seed, options.postgres, kind))
 
 
@@ -61,6 +65,8 @@ async def _run(kind: str, directory: Path, url: str, kills: int, seed: int) -> A
             return await streams.run(directory, url, tasks=STREAMED, kills=kills, seed=seed)
         case "workflow":
             return await dag.run(directory, url, tasks=GRAPH, workers=8, kills=kills, seed=seed)
+        case "webhooks":
+            return await webhooks.run(directory, url, events=EVENTS, kills=kills, seed=seed)
         case _:
             return await run(directory, url, kills=kills, seed=seed)
 
