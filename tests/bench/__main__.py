@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.bench import report
 from tests.bench.backlog import claim_costs
+from tests.bench.history import history_costs
 from tests.bench.report import Results
 from tests.bench.servers import Hub, Server, hub, reference
 from tests.crash.run import postgres_database
@@ -32,12 +33,23 @@ class Effort:
     latencies: int
     depths: tuple[int, ...]
     claims: int
+    finished: tuple[int, int]
+    """Tasks in the history, each with ten events."""
 
 
 STREAMS = 8
 """Streams at once."""
-FULL = Effort(rounds=5, seconds=4.0, latencies=400, depths=(1_000, 100_000, 1_000_000), claims=600)
-QUICK = Effort(rounds=2, seconds=1.0, latencies=60, depths=(1_000, 100_000), claims=200)
+FULL = Effort(
+    rounds=5,
+    seconds=4.0,
+    latencies=400,
+    depths=(1_000, 100_000, 1_000_000),
+    claims=600,
+    finished=(10_000, 1_000_000),
+)
+QUICK = Effort(
+    rounds=2, seconds=1.0, latencies=60, depths=(1_000, 100_000), claims=200, finished=(10_000, 100_000)
+)
 
 
 def main() -> int:
@@ -123,10 +135,16 @@ async def _backlogs(effort: Effort, postgres: str | None, results: Results) -> N
         _note("claims at a backlog: SQLite")
         url = f"sqlite:///{directory}/backlog.db"
         results.claims["hub, SQLite"] = await claim_costs(url, effort.depths, effort.claims)
+        _note("beside a long history: SQLite")
+        url = f"sqlite:///{directory}/history.db"
+        results.history["hub, SQLite"] = await history_costs(url, effort.finished, effort.claims)
     if postgres is not None:
         _note("claims at a backlog: PostgreSQL")
         async with postgres_database(postgres) as url:
             results.claims["hub, PostgreSQL"] = await claim_costs(url, effort.depths, effort.claims)
+        _note("beside a long history: PostgreSQL")
+        async with postgres_database(postgres) as url:
+            results.history["hub, PostgreSQL"] = await history_costs(url, effort.finished, effort.claims)
 
 
 def _machine() -> dict[str, Any]:

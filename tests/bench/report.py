@@ -37,6 +37,8 @@ class Results:
         self.idle: dict[str, float] = {}
         """MiB that 1,000 subscribers take who wait."""
         self.claims: dict[str, Mapping[int, float]] = {}
+        self.history: dict[str, Mapping[str, Mapping[int, float]]] = {}
+        """Microseconds of each operation, by how many tasks are finished."""
 
     def add(self, what: str, system: str, measured: Mapping[str, Any]) -> None:
         """One round of one system.
@@ -64,6 +66,11 @@ class Results:
         costs = self.claims.get(system)
         return costs[max(costs)] / costs[min(costs)] if costs else None
 
+    def aged(self, system: str) -> Mapping[str, float]:
+        """Each operation's cost beside the longest history by that beside the shortest."""
+        costs = self.history.get(system, {})
+        return {name: by_size[max(by_size)] / by_size[min(by_size)] for name, by_size in costs.items()}
+
     def targets(self) -> Iterator[Target]:
         """What was to be reached, with what was."""
         for what, wanted in (("send, return at once", 3.0), ("send, blocking", 1.5), ("get task", 2.5)):
@@ -77,6 +84,10 @@ class Results:
         ):
             yield Target(f"A2A, {what}: {wanted:g} times {MEMORY}", self.ratio(what, HUB, MEMORY), wanted)
         yield Target("1,000 idle subscribers: under 40 MiB", self.idle.get(HUB), 40.0, at_most=True)
+        for system in (HUB, POSTGRES):
+            for name, growth in self.aged(system).items():
+                says = f"{system}, {name}, beside the longest history: at most 1.5 times"
+                yield Target(says, growth, 1.5, at_most=True)
         p99 = self.latency.get(HUB, {}).get("p99_ms")
         yield Target("submit to claim, p99: under 15 ms", p99, 15.0, at_most=True)
         if self.median("submit over REST", POSTGRES) is not None:
@@ -107,6 +118,10 @@ class Results:
             "latency": {system: dict(measured) for system, measured in self.latency.items()},
             "idle_mib": dict(self.idle),
             "claim_microseconds": {system: dict(costs) for system, costs in self.claims.items()},
+            "history_microseconds": {
+                system: {name: dict(by_size) for name, by_size in costs.items()}
+                for system, costs in self.history.items()
+            },
             "targets": [
                 {"says": t.says, "figure": t.figure, "wanted": t.wanted, "met": t.met} for t in self.targets()
             ],
@@ -158,6 +173,14 @@ def show(results: Results) -> None:
     table.add("one claim, in process", *(f"{depth:,} ready" for depth in depths), "growth")
     for system, costs in results.claims.items():
         table.add(system, *(f"{costs[depth]:.0f} us" for depth in depths), _times(results.growth(system)))
+    table.show()
+    table = _Table()
+    sizes = sorted({n for costs in results.history.values() for by_size in costs.values() for n in by_size})
+    table.add("in process", "system", *(f"{n:,} finished" for n in sizes), "growth")
+    for system, by_name in results.history.items():
+        for name, by_size in by_name.items():
+            cells = (f"{by_size[n]:.0f} us" for n in sizes)
+            table.add(name, system, *cells, _times(results.aged(system)[name]))
     table.show()
     for target in results.targets():
         mark = {True: "met   ", False: "MISSED", None: "-     "}[target.met]
