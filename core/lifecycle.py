@@ -119,6 +119,8 @@ def _columns(sets: tuple[str, ...]) -> dict[str, sa.BindParameter[Any]]:
 
 _GIVES_PLACE = FINAL | {TaskState.PENDING, TaskState.AWAITING_APPROVAL, TaskState.ESCALATED}
 """In these a task of a workflow takes no place that another could have, and somebody may look for one."""
+_KINDS = frozenset({"task_kind", "escalates_task_id"})
+"""A task that says one of these is about another task."""
 _READ = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.readable()))
 _READ_ANY = Statement(sa.select(*t.task.c).where(t.task.c.id == P_TASK, access.within_tenant(t.task)))
 _OUTCOME = sa.bindparam("p_outcome", type_=sa.String())
@@ -207,6 +209,11 @@ async def try_move(
         await _close(tx, row, settles)
     elif ends is AttemptOutcome.SUPERSEDED:
         _drop_questions(tx, row, "superseded")
+    if row.work_item_id is not None or _KINDS & row.extras.keys():
+        # Imported here: what follows from a task's move are moves of other tasks.
+        from core.work_items.consequences import draw
+
+        await draw(tx, row)
     return row
 
 

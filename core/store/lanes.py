@@ -17,7 +17,7 @@ from typing import Any
 
 from core.store.engine import Call
 
-KEY_FIELDS = ("task_id", "agent_id", "parent_id")
+KEY_FIELDS = ("task_id", "agent_id", "parent_id", "work_item_id")
 """Fields of an argument that name what a call is about."""
 SHARE = 16
 """What a lane takes before it leaves some to free lanes: so large a batch pays for its commit."""

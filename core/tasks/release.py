@@ -20,19 +20,26 @@ from core.store.tx import Tx
 from core.store.types import Id
 from core.tasks import policy as policies
 from core.transitions import Move
-from core.workflows.admission import is_held
+from core.workflows.admission import Hold, why_held
+from core.workflows.marks import mark
 from schemas.vocabulary import ApprovalKind, OnDependencyFailure, Priority, TaskState
 
 
-async def release(tx: Tx, row: Row) -> Row:
-    """Make a pending task ready, or ask for leave to start it, when nothing holds it back. Else nothing."""
+async def release(tx: Tx, row: Row, *, has_place: bool = False) -> Row:
+    """Make a pending task ready, or ask for leave to start it, when nothing holds it back. Else nothing.
+
+    `has_place`: who calls has counted what goes on in the workflow, and there is a place.
+    """
     if row.state != TaskState.PENDING or row.waiting > 0 or row.on_hold or row.ready_at > tx.now:
         return row
-    if row.workflow_id is not None and await is_held(
-        tx, row.workflow_id, row.work_item_id, row.id, steers=mode_of(row) == routing.ORCHESTRATOR_MODE
-    ):
-        tx.add(_HOLD, p_task_id=row.id)
-        return row
+    if row.workflow_id is not None:
+        steers = mode_of(row) == routing.ORCHESTRATOR_MODE
+        held = await why_held(tx, row.workflow_id, row.work_item_id, steers=steers, has_place=has_place)
+        if held is not Hold.NONE:
+            tx.add(_HOLD, p_task_id=row.id)
+            if held is Hold.COUNTED:
+                mark(tx, row)
+            return row
     if row.approval_open:
         # Imported here: deciding an approval releases tasks in turn.
         from core.approvals import open_approval
@@ -125,5 +132,8 @@ async def settle_dependants(tx: Tx, ended: Row) -> None:
 async def _count_off(tx: Tx, done_id: UUID, waiting_id: UUID) -> None:
     await tx.run(_COUNT_OFF, p_task_id=done_id, p_dependant=waiting_id)
     row = await tx.one(_WAIT_LESS, p_task_id=waiting_id, p_now=tx.now)
-    if row is not None:
-        await release(tx, row)
+    if row is None:
+        return
+    if row.on_hold and row.waiting == 0:
+        mark(tx, row)  # of another workflow than the one that ended: nobody looks there yet
+    await release(tx, row)

@@ -93,6 +93,11 @@ async def judge_task(tx: Tx, command: JudgeTask) -> Task:
     )
 
 
+async def pending_kinds(tx: Tx, task_id: UUID) -> set[ApprovalKind]:
+    """Which decisions a task waits for."""
+    return {ApprovalKind(pending.kind) for pending in await tx.all(_PENDING, p_task_id=task_id)}
+
+
 async def judge(tx: Tx, row: Row, approval: Approval) -> None:
     """Make the move that hangs on a decided approval of kind `start` or `output`."""
     starting = approval.kind is ApprovalKind.START
@@ -169,7 +174,7 @@ async def retry(tx: Tx, command: RetryTask) -> Reopened:
     if state in FINAL and not retryable:
         raise _not_retryable(row, "only a failed task; `force` adds completed and rejected ones")
     if state in FINAL and Face(row.face) in CONVERSATIONAL:
-        return Reopened(await _again(tx, row, merged), True)
+        return Reopened(await again(tx, row, merged), True)
     if state in FINAL:
         moved = await move(
             tx,
@@ -216,7 +221,8 @@ _READY_NOW = Statement(
 )
 
 
-async def _again(tx: Tx, row: Row, merged: Any) -> Task:
+async def again(tx: Tx, row: Row, merged: Any) -> Task:
+    """A new task in the place of one that is final for good."""
     return await submit_for(
         tx,
         SubmitTask(
@@ -230,7 +236,7 @@ async def _again(tx: Tx, row: Row, merged: Any) -> Task:
             context_id=row.context_id,
             context=row.context,
             metadata=row.attributes,
-            extras=row.extras,
+            extras={name: value for name, value in row.extras.items() if name != "latest_handoff"},
             required_tags=row.required_tags,
             required_tools=row.required_tools,
             policy=policies.loaded(row.policy),

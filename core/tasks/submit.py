@@ -24,6 +24,7 @@ from core.tasks.messages import keep
 from core.tasks.task import Message, Part, Policy, Task, TaskView
 from core.transitions import FINAL
 from core.work_items.joining import begun, join
+from core.work_items.subjects import check_subject
 from core.workflows.admission import admit
 from core.workflows.marks import mark
 from schemas.vocabulary import ApprovalKind, Face, OnDependencyFailure, Priority, TaskState
@@ -122,8 +123,13 @@ async def submit(tx: Tx, command: SubmitTask) -> Task:
     Raises:
         Invalid: a dependency, the preferred agent or the parent does not exist (for this caller).
         Forbidden: an agent may make sub-tasks only of a task that it holds.
-        Conflict: the parent has too many sub-tasks, or nests too deep.
+        Conflict: the parent has too many sub-tasks, or nests too deep; the workflow or work item is over.
     """
+    return Task.of((await _birth(tx, command))[0])
+
+
+async def submit_escalation(tx: Tx, command: SubmitTask) -> Task:
+    """As `submit`, for a task that answers another one's escalation, whatever its role does elsewhere."""
     return Task.of((await _birth(tx, command))[0])
 
 
@@ -152,8 +158,11 @@ async def _birth(
     if command.policy.output_schema is not None:
         policies.checked(command.policy.output_schema, "output_schema")
     held, own = False, followed is not None and followed["face"] == Face.WORKFLOW
+    escalates = "escalates_task_id" in command.extras
     if command.work_item_id is not None:
-        joined = await join(tx, command.workflow_id, command.work_item_id, command.role)
+        joined = await join(
+            tx, command.workflow_id, command.work_item_id, None if escalates else command.role
+        )
         if joined.existing is not None:
             return joined.existing, None
         command = replace(
@@ -168,10 +177,12 @@ async def _birth(
             command.workflow_id,
             command.work_item_id,
             command.stage_name,
-            command.role,
+            None if escalates else command.role,
             own=own,
             steers=command.orchestrator,
         )
+    if followed is None:
+        await check_subject(tx, command.extras, command.workflow_id)
     waiting, cancelled = await _count_dependencies(tx, command)
     if command.play is not None:
         from core.workflows.fronts import plan_of  # it makes tasks in turn

@@ -1,16 +1,17 @@
 """Whether a task may join a workflow, and whether it has to wait there, for a pause to end or for a place."""
 
+from enum import Enum
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Invalid
-from core.store.statement import Statement
+from core.store.statement import Row, Statement
 from core.store.tables import work_items as i
 from core.store.tables import workflows as w
 from core.store.tx import Tx
-from core.workflows.caps import NOBODY, is_full
+from core.workflows.caps import has_caps
 from core.workflows.records import P_WORKFLOW, definition_of
 from core.workflows.standing import OVER
 from schemas.item_words import WorkItemState
@@ -58,27 +59,40 @@ async def admit(
         return row.paused_at is not None
     if not steers:
         await _check_place(tx, workflow_id, stage_name, role)
-    return row.paused_at is not None or await _waits(tx, workflow_id, work_item_id, steers=steers)
+    held = await _held(tx, row, workflow_id, work_item_id, steers=steers)
+    return held is not Hold.NONE
 
 
-async def is_held(
-    tx: Tx, workflow_id: UUID, work_item_id: UUID | None, task_id: UUID, *, steers: bool
-) -> bool:
-    """Whether a task of the workflow must not become ready now. A pause waits until this is committed."""
+class Hold(Enum):
+    """Why a task must not become ready now."""
+
+    NONE = "none"
+    PAUSED = "paused"
+    """Its workflow or work item is; who resumes it lets it go."""
+    COUNTED = "counted"
+    """What goes on in its workflow is counted; who advances that lets it go once there is a place."""
+
+
+async def why_held(
+    tx: Tx, workflow_id: UUID, work_item_id: UUID | None, *, steers: bool, has_place: bool
+) -> Hold:
+    """Why a task of a workflow must not become ready now. A pause waits until this is committed."""
     row = await tx.one(_STANDS, p_workflow_id=workflow_id)
-    if row is None or row.paused_at is not None:
-        return row is not None
-    return await _waits(tx, workflow_id, work_item_id, task_id, steers=steers)
+    if row is None:
+        return Hold.NONE
+    return await _held(tx, row, workflow_id, work_item_id, steers=steers or has_place)
 
 
-async def _waits(
-    tx: Tx, workflow_id: UUID, work_item_id: UUID | None, task_id: UUID = NOBODY, *, steers: bool
-) -> bool:
+async def _held(tx: Tx, row: Row, workflow_id: UUID, work_item_id: UUID | None, *, steers: bool) -> Hold:
+    if row.paused_at is not None:
+        return Hold.PAUSED
     if work_item_id is not None:
         item = await tx.one(_ITEM, p_work_item_id=work_item_id)
         if item is not None and item.state == WorkItemState.PAUSED:
-            return True
-    return not steers and await is_full(tx, workflow_id, work_item_id, task_id)
+            return Hold.PAUSED
+    if not steers and has_caps(await definition_of(tx, workflow_id)):
+        return Hold.COUNTED
+    return Hold.NONE
 
 
 async def _check_place(tx: Tx, workflow_id: UUID, stage_name: str | None, role: str | None) -> None:

@@ -1,7 +1,7 @@
 """How much may go on in a workflow at once, by its playbook: in all, for one work item, in one at a time.
 
-Whether there is room is asked under the lock of the workflow's row, so that two who ask at once do not both
-get the last place. What finds none is held, and let go by `let_on` when a place is free.
+Where there are caps, no task becomes ready by itself: it is held and leaves a mark, and whoever advances the
+workflow lets on as many as there are places. Only there places are counted, alone under the workflow's lock.
 """
 
 from typing import Final
@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from core.store import tables as t
 from core.store.statement import Row, Statement
+from core.store.tables import work_items as i
 from core.store.tx import Tx
 from core.transitions import FINAL, LEASED
-from core.workflows.records import LOCKED, P_WORKFLOW, definition_of
-from schemas.playbook import Definition
+from core.workflows.records import P_WORKFLOW
+from schemas.playbook import Definition, Orchestrator
 from schemas.vocabulary import TaskState
 
 TAKING_PLACE: Final = frozenset(
@@ -52,12 +53,17 @@ _TAKEN = Statement(
     )
 )
 _HELD = Statement(
-    sa.select(_c.id)
+    sa.select(_c.id, _c.work_item_id)
     .where(
         _c.workflow_id == P_WORKFLOW,
         _c.on_hold,
         _c.state == sa.literal_column(str(int(TaskState.PENDING))),
         _c.waiting == sa.literal_column("0"),
+        sa.not_(
+            sa.exists().where(
+                i.work_item.c.id == _c.work_item_id, i.work_item.c.state == sa.literal_column("'paused'")
+            )
+        ),
     )
     .order_by(_c.rank, _c.id)
     .limit(sa.literal_column(str(LET_ON)))
@@ -79,35 +85,31 @@ def has_caps(definition: Definition) -> bool:
     )
 
 
-async def is_full(tx: Tx, workflow_id: UUID, work_item_id: UUID | None, task_id: UUID = NOBODY) -> bool:
-    """Whether there is no place for a task, itself not counted."""
-    definition = await definition_of(tx, workflow_id)
+async def let_on(tx: Tx, workflow: Row, definition: Definition) -> None:
+    """Let go what was held for want of a place, as far as there is one. The workflow's row is locked."""
     if not has_caps(definition):
-        return False
-    await tx.one(LOCKED, p_workflow_id=workflow_id)
+        return
+    # Imported here: releasing a task asks whether it is held.
+    from core.tasks.release import release
+
+    for held in await tx.all(_HELD, p_workflow_id=workflow.id):
+        if await _is_full(tx, workflow.id, held, definition.orchestrator):
+            continue
+        row = await tx.one(_LET_GO, p_task_id=held.id)
+        if row is not None:
+            await release(tx, row, has_place=True)
+
+
+async def _is_full(tx: Tx, workflow_id: UUID, held: Row, steering: Orchestrator) -> bool:
     taken = await tx.one(
-        _TAKEN, p_workflow_id=workflow_id, p_work_item_id=work_item_id or NOBODY, p_task_id=task_id
+        _TAKEN, p_workflow_id=workflow_id, p_work_item_id=held.work_item_id or NOBODY, p_task_id=held.id
     )
     assert taken is not None
-    steering = definition.orchestrator
     if steering.max_active_tasks is not None and taken.all >= steering.max_active_tasks:
         return True
-    if work_item_id is None:
+    if held.work_item_id is None:
         return False
     mine = steering.max_active_tasks_per_work_item
     if mine is not None and taken.here >= mine:
         return True
     return not steering.allow_parallel_work_items and bool(taken.elsewhere)
-
-
-async def let_on(tx: Tx, workflow: Row, definition: Definition) -> None:
-    """Let go what was held for want of a place, as far as there is one. The workflow's row is locked."""
-    if not has_caps(definition):
-        return
-    # Imported here: releasing a task asks for its place.
-    from core.tasks.release import release
-
-    for held in await tx.all(_HELD, p_workflow_id=workflow.id):
-        row = await tx.one(_LET_GO, p_task_id=held.id)
-        if row is not None:
-            await release(tx, row)

@@ -115,6 +115,10 @@ class Call:
         """The path's `{id}`."""
         return self.ids["id"]
 
+    def about(self, id: UUID) -> "Call":
+        """The same call, of the path that names this id alone."""
+        return Call(self.scope, self._receive, self.shared, self.caller, {"id": id}, {})
+
     async def write(self, command: Callable[[Tx, A], Coroutine[Any, Any, R]], argument: A) -> R:
         """Run a command; a repeat with the same replay key gets the first result.
 

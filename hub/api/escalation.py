@@ -1,6 +1,13 @@
 """Tasks that are put before people, and what they decide."""
 
-from core.tasks.escalate import EscalateTask, ResolveEscalation, escalate, resolve
+from core.tasks.escalate import (
+    EscalateTask,
+    ResolveEscalation,
+    RespondToEscalation,
+    escalate,
+    resolve,
+    respond,
+)
 from hub.api import rendering
 from hub.api.call import Call, Reply
 from hub.api.routing import route
@@ -24,7 +31,8 @@ _LATE = (404, 409)
 )
 async def escalate_task(call: Call, body: v1.EscalateRequest) -> Reply:
     """Its attempt ends, its executor is told, and the task waits until the escalation is resolved."""
-    return Reply(rendering.task(await call.write(escalate, EscalateTask(call.id, body.reason))))
+    command = EscalateTask(call.id, body.reason, target=body.escalation_target)
+    return Reply(rendering.task(await call.write(escalate, command)))
 
 
 @route(
@@ -39,7 +47,8 @@ async def escalate_task(call: Call, body: v1.EscalateRequest) -> Reply:
     example={"reason": "The disk is full, and deleting is not mine to decide."},
 )
 async def agent_escalate(call: Call, body: v1.AgentEscalateRequest) -> Reply:
-    """The attempt ends; the task comes back to the queue with what they decide."""
+    """The attempt ends; the task comes back to the queue with what they decide. When its role escalates to
+    another role, a task for that one is made, whose output is the decision."""
     said = {"context_summary": body.context_summary, "work_so_far": body.work_so_far}
     command = EscalateTask(
         call.id,
@@ -66,3 +75,20 @@ async def resolve_escalation(call: Call, body: v1.ResolveEscalationRequest) -> R
     """The task is ready again, with the decision in its input as `escalation_resolution`."""
     command = ResolveEscalation(call.id, body.instructions, body.context)
     return Reply(rendering.task(await call.write(resolve, command)))
+
+
+@route(
+    "POST",
+    "/tasks/{id}/escalation-response",
+    scope=Scope.ADMIN,
+    body=v1.EscalationResponse,
+    returns=v1_tasks.Task,
+    errors=_LATE,
+    summary="Respond to an escalation",
+    operation_id="tasks_escalation_response",
+    example={"instructions": "Ask the customer first."},
+)
+async def respond_to_escalation(call: Call, body: v1.EscalationResponse) -> Reply:
+    """Kept in the task's input as `escalation_response`. It stays escalated until that is resolved."""
+    command = RespondToEscalation(call.id, body.instructions, body.context)
+    return Reply(rendering.task(await call.write(respond, command)))

@@ -103,6 +103,7 @@ def task(value: Task) -> tasks.Task:
         "subject_handoff_id": extras.get("subject_handoff_id"),
         "subject_revision": extras.get("subject_revision"),
         "assessment_prompt": extras.get("assessment_prompt"),
+        "latest_handoff": extras.get("latest_handoff"),
         "role_config": extras.get("role_config"),
         "environment": extras.get("environment"),
         "token_budget": extras.get("token_budget"),

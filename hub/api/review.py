@@ -1,6 +1,6 @@
 """Stopping, repeating and judging tasks."""
 
-from core.tasks import cancel, review
+from core.tasks import amend, cancel, review
 from core.tasks.review import JudgeTask
 from core.tasks.task import Task
 from hub.api import rendering
@@ -11,6 +11,7 @@ from schemas.v1 import tasks as v1_tasks
 from schemas.vocabulary import ApprovalKind, Scope
 
 _LATE = (404, 409)
+_ANEW = {201: "A new task does it again, since the old one is final for good."}
 _REASON = {"feedback": "The second section is missing."}
 
 
@@ -37,7 +38,7 @@ async def cancel_task(call: Call, body: v1.CancelRequest) -> Reply:
     scope=Scope.WORKER,
     body=v1.RetryRequest,
     returns=v1_tasks.Task,
-    also={201: "A new task does it again, since the old one is final for good."},
+    also=_ANEW,
     errors=_LATE,
     summary="Do a task again",
     operation_id="tasks_retry",
@@ -93,8 +94,9 @@ async def approve_output(call: Call, body: v1.ApproveRequest) -> Reply:
     example=_REASON,
 )
 async def reject_task(call: Call, body: v1.RejectRequest) -> Reply:
-    """The task fails with the category `assessment_rejected`."""
-    return await _judged(call, JudgeTask(call.id, "reject", feedback=body.feedback))
+    """The task fails with the category `assessment_rejected`. One at work, or completed, by a worker or an
+    operator."""
+    return Reply(rendering.task(await call.write(amend.reject, amend.RejectTask(call.id, body.feedback))))
 
 
 @route(
@@ -103,6 +105,7 @@ async def reject_task(call: Call, body: v1.RejectRequest) -> Reply:
     scope=Scope.AGENT,
     body=v1.ReworkRequest,
     returns=v1_tasks.Task,
+    also=_ANEW,
     errors=_LATE,
     summary="Send an output back",
     operation_id="tasks_rework",
@@ -114,17 +117,24 @@ async def reject_task(call: Call, body: v1.RejectRequest) -> Reply:
     scope=Scope.AGENT,
     body=v1.ReworkRequest,
     returns=v1_tasks.Task,
+    also=_ANEW,
     errors=_LATE,
     summary="Send an output back (another name of rework)",
     operation_id="tasks_request_changes",
     example=_REASON,
 )
 async def rework_task(call: Call, body: v1.ReworkRequest) -> Reply:
-    """The task is done again, with the feedback in its input as `assessment_feedback`."""
-    command = JudgeTask(
-        call.id, "request_changes", feedback=body.feedback, override_input=body.override_input
+    """The task is done again, with the feedback in its input as `assessment_feedback`. One that is over, by a
+    worker or an operator."""
+    command = amend.ReworkTask(
+        call.id,
+        body.feedback,
+        body.override_input,
+        body.preferred_agent_id,
+        body.preferred_worker_id,
     )
-    return await _judged(call, command)
+    reopened = await call.write(amend.rework, command)
+    return Reply(rendering.task(reopened.task), status=201 if reopened.is_new else 200)
 
 
 async def _judged(call: Call, command: JudgeTask) -> Reply:

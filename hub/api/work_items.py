@@ -33,7 +33,7 @@ _REQUIRED = ("title", "stage_name", "column_id", "priority", "metadata")
 async def create_work_item(call: Call, body: v1.WorkItemCreate) -> Reply:
     """It stands in the board's entry column, and tasks may be made for it."""
     made = await call.write(create.create_work_item, command_of(call.id, body))
-    return await _shown(call, made)
+    return await shown(call, made)
 
 
 def command_of(workflow_id: UUID, body: v1.WorkItemCreate, created_by: str = "api") -> create.CreateWorkItem:
@@ -105,7 +105,7 @@ async def get_work_item(call: Call, query: v1.WorkItemGet) -> Reply:
 async def patch_work_item(call: Call, body: v1.WorkItemPatch) -> Reply:
     """Moving it to the terminal column completes it, which is refused while something of it is open."""
     command = change.UpdateWorkItem(call.id, call.ids["work_item_id"], changes_of(body))
-    return await _shown(call, await call.write(change.update_work_item, command))
+    return await shown(call, await call.write(change.update_work_item, command))
 
 
 def changes_of(body: v1.WorkItemPatch) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def changes_of(body: v1.WorkItemPatch) -> dict[str, Any]:
 async def pause_work_item(call: Call, body: v1.WorkItemPause) -> Reply:
     """None of its tasks begins. What is being done is finished, or with `interrupt` taken back."""
     command = control.PauseWorkItem(call.id, call.ids["work_item_id"], body.mode)
-    return await _shown(call, await call.write(control.pause_work_item, command))
+    return await shown(call, await call.write(control.pause_work_item, command))
 
 
 @route(
@@ -152,7 +152,7 @@ async def pause_work_item(call: Call, body: v1.WorkItemPause) -> Reply:
 async def resume_work_item(call: Call, body: v1.WorkItemResume) -> Reply:
     """What was held can be claimed again."""
     command = control.ResumeWorkItem(call.id, call.ids["work_item_id"])
-    return await _shown(call, await call.write(control.resume_work_item, command))
+    return await shown(call, await call.write(control.resume_work_item, command))
 
 
 @route(
@@ -169,7 +169,7 @@ async def resume_work_item(call: Call, body: v1.WorkItemResume) -> Reply:
 async def cancel_work_item(call: Call, body: v1.WorkItemCancel) -> Reply:
     """Its tasks are cancelled, and their executors told. Repeating it changes nothing."""
     command = control.CancelWorkItem(call.id, call.ids["work_item_id"], body.reason)
-    return await _shown(call, await call.write(control.cancel_work_item, command))
+    return await shown(call, await call.write(control.cancel_work_item, command))
 
 
 def item_of(call: Call) -> WorkItemId:
@@ -177,6 +177,7 @@ def item_of(call: Call) -> WorkItemId:
     return WorkItemId(call.id, call.ids["work_item_id"])
 
 
-async def _shown(call: Call, item: WorkItem) -> Reply:
+async def shown(call: Call, item: WorkItem) -> Reply:
+    """The item as it stands now."""
     view = await call.read(read.get_work_item, WorkItemId(item.workflow_id, item.id))
     return Reply(render.work_item(view))

@@ -13,6 +13,8 @@ class EscalateRequest(Replayable):
     """Put a task before people."""
 
     reason: Remark
+    escalation_target: Annotated[str, StringConstraints(min_length=1, max_length=120)] | None = None
+    """Who should look at it, for those who read it. Default: `human`."""
 
 
 class AgentEscalateRequest(Replayable):
@@ -26,6 +28,13 @@ class AgentEscalateRequest(Replayable):
 
 class ResolveEscalationRequest(Replayable):
     """What is to be done."""
+
+    instructions: Remark
+    context: Object | None = None
+
+
+class EscalationResponse(Replayable):
+    """A word to whoever decides, or to the executor that comes next."""
 
     instructions: Remark
     context: Object | None = None

@@ -66,6 +66,8 @@ class ReworkRequest(Replayable):
     feedback: Remark
     override_input: Object | None = None
     preferred_agent_id: Id | None = None
+    preferred_worker_id: Id | None = None
+    """One of this worker's agents, if no agent is named."""
 
 
 @answer

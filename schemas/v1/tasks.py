@@ -257,6 +257,8 @@ class Task(TypedDict):
     subject_handoff_id: Id | None
     subject_revision: int | None
     assessment_prompt: str | None
+    latest_handoff: dict[str, Any] | None
+    """The gist of what its executor handed on last; all of it is with its work item."""
     role_config: dict[str, Any] | None
     environment: dict[str, Any] | None
     token_budget: int | None
