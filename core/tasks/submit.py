@@ -20,14 +20,17 @@ from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx
 from core.store.types import Id
 from core.tasks import policy as policies
+<<<<<<< HEAD
 from core.tasks.messages import keep
+=======
+from core.tasks.dependencies import count_dependencies
+>>>>>>> 4bf7a71 (What a new task waits for is counted in a place of its own)
 from core.tasks.task import Message, Part, Policy, Task, TaskView
-from core.transitions import FINAL
 from core.work_items.joining import begun, join
 from core.work_items.subjects import check_subject
 from core.workflows.admission import admit
 from core.workflows.marks import mark
-from schemas.vocabulary import ApprovalKind, Face, OnDependencyFailure, Priority, TaskState
+from schemas.vocabulary import ApprovalKind, Face, Priority, TaskState
 
 if TYPE_CHECKING:
     from core.workflows.fronts import Play
@@ -90,12 +93,6 @@ _INSERT_CONVERSATION = Statement(
         created_at=P_NOW,
     )
     .on_conflict_do_nothing(index_elements=["tenant_id", "owner_id", "context_id"])
-)
-_COUNT_DEPENDANT = Statement(
-    sa.update(t.task)
-    .where(t.task.c.id == P_TASK, access.readable())
-    .values(dependants=t.task.c.dependants + 1)
-    .returning(t.task.c.state)
 )
 _PARENT = Statement(
     sa.select(t.task.c.depth, t.task.c.agent_id, t.task.c.worker_id, t.task.c.state).where(
@@ -183,6 +180,7 @@ async def _birth(
         )
     if followed is None:
         await check_subject(tx, command.extras, command.workflow_id)
+<<<<<<< HEAD
     waiting, cancelled = await _count_dependencies(tx, command)
     if command.play is not None:
         from core.workflows.fronts import plan_of  # it makes tasks in turn
@@ -191,6 +189,11 @@ async def _birth(
         command = replace(
             command, type=PLAYBOOK, required_tags=[PLAYBOOK], extras={**command.extras, PLAYBOOK: plan}
         )
+=======
+    waiting, cancelled = await count_dependencies(
+        tx, command.depends_on, command.policy.on_dependency_failure
+    )
+>>>>>>> 4bf7a71 (What a new task waits for is counted in a place of its own)
     columns = await _columns(tx, command, depth, waiting, cancelled, held)
     if followed is not None:
         columns |= followed
@@ -369,25 +372,6 @@ def _first_state(tx: Tx, command: SubmitTask, ready_at: datetime, waiting: set[U
     if waiting or ready_at > tx.now:
         return TaskState.PENDING
     return TaskState.AWAITING_APPROVAL if command.policy.requires_approval else TaskState.READY
-
-
-async def _count_dependencies(tx: Tx, command: SubmitTask) -> tuple[set[UUID], bool]:
-    """Which dependencies are still to be waited for, and whether one has failed for good.
-
-    Counting on the dependency's own row locks it, so that it cannot end unseen meanwhile.
-    """
-    waiting: set[UUID] = set()
-    cancelled = False
-    for after in sorted(set(command.depends_on)):
-        row = await tx.one(_COUNT_DEPENDANT, p_task_id=after)
-        if row is None:
-            raise Invalid("depends_on names a task that does not exist", details={"field": "depends_on"})
-        state, wish = TaskState(row.state), command.policy.on_dependency_failure
-        if state is TaskState.COMPLETED or (state in FINAL and wish is OnDependencyFailure.RUN):
-            continue
-        cancelled |= state in FINAL and wish is OnDependencyFailure.CANCEL
-        waiting.add(after)
-    return waiting, cancelled
 
 
 async def _depth_below(tx: Tx, command: SubmitTask) -> int:
