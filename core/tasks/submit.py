@@ -20,11 +20,8 @@ from core.store.statement import Row, Statement, insert
 from core.store.tx import Tx
 from core.store.types import Id
 from core.tasks import policy as policies
-<<<<<<< HEAD
-from core.tasks.messages import keep
-=======
 from core.tasks.dependencies import count_dependencies
->>>>>>> 4bf7a71 (What a new task waits for is counted in a place of its own)
+from core.tasks.messages import keep
 from core.tasks.task import Message, Part, Policy, Task, TaskView
 from core.work_items.joining import begun, join
 from core.work_items.subjects import check_subject
@@ -180,8 +177,9 @@ async def _birth(
         )
     if followed is None:
         await check_subject(tx, command.extras, command.workflow_id)
-<<<<<<< HEAD
-    waiting, cancelled = await _count_dependencies(tx, command)
+    waiting, cancelled = await count_dependencies(
+        tx, command.depends_on, command.policy.on_dependency_failure
+    )
     if command.play is not None:
         from core.workflows.fronts import plan_of  # it makes tasks in turn
 
@@ -189,11 +187,6 @@ async def _birth(
         command = replace(
             command, type=PLAYBOOK, required_tags=[PLAYBOOK], extras={**command.extras, PLAYBOOK: plan}
         )
-=======
-    waiting, cancelled = await count_dependencies(
-        tx, command.depends_on, command.policy.on_dependency_failure
-    )
->>>>>>> 4bf7a71 (What a new task waits for is counted in a place of its own)
     columns = await _columns(tx, command, depth, waiting, cancelled, held)
     if followed is not None:
         columns |= followed
