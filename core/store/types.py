@@ -5,6 +5,7 @@
 | `Id` | `UUID` | `uuid` | 32 hexadecimal digits, which sort as UUIDs do |
 | `Instant` | aware UTC `datetime` | `timestamptz` | microseconds since 1970 |
 | `Json` | what JSON can say | `jsonb` | text |
+| `Real` | `float` | `double precision` | real |
 
 `Json` columns write SQL NULL for None. `jsonb` does not keep the order of keys.
 """
@@ -105,6 +106,17 @@ class Instant(TypeDecorator[datetime]):
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
         """None on PostgreSQL, whose driver speaks aware datetimes."""
         return instant if dialect.name == "sqlite" else None
+
+
+class Real(TypeDecorator[float]):
+    """A floating-point number."""
+
+    impl = sa.Double
+    cache_ok = True
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        """None: both drivers speak float."""
+        return None
 
 
 class Json(TypeDecorator[Any]):

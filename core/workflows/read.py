@@ -9,6 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import access
+from core.metering import metered_of
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tables import workflows as w
@@ -151,7 +152,9 @@ _MADE = Statement(
     .order_by(_k.iteration, _k.item)
 )
 _REPORTS = Statement(
-    sa.select(t.task.c.report).where(t.task.c.workflow_id == P_WORKFLOW, t.task.c.report.is_not(None))
+    sa.select(t.task.c.id, t.task.c.report).where(
+        t.task.c.workflow_id == P_WORKFLOW, t.task.c.report.is_not(None)
+    )
 )
 
 
@@ -311,14 +314,18 @@ def _deliverable_state(row: Row, stage: StageRecord, state: TaskState, past: boo
 
 
 async def get_usage(tx: Tx, query: WorkflowId) -> Usage:
-    """What a workflow has used.
+    """What a workflow has used. Of a task that was metered the measurements count, else what it reported.
 
     Raises:
         NotFound: no such workflow.
     """
     row = await workflow_row(tx, query.workflow_id)
-    tokens, cost = 0, 0.0
+    metered = await metered_of(tx, row.id)
+    tokens, cost = sum(used for _, used, _ in metered), sum(paid for _, _, paid in metered)
+    counted = {task_id for task_id, _, _ in metered}
     for found in await tx.all(_REPORTS, p_workflow_id=row.id):
+        if found.id in counted:
+            continue
         metrics = (found.report or {}).get("metrics") or {}
         tokens += sum(
             int(_number(metrics, name)) for name in ("tokens_input", "tokens_output", "total_tokens")

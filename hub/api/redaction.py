@@ -30,3 +30,28 @@ def redacted(value: Any, cover: str) -> Any:
     if isinstance(value, list):
         return [redacted(inner, cover) for inner in value]
     return cover if isinstance(value, str) and _VALUES.fullmatch(value) else value
+
+
+_WITHIN: Final = re.compile(
+    r"enc:v\d+:\S+|Bearer\s+[^\s\"',;]+|sk-[\w-]{8,}|(?:xd|ar|ab)_[a-z]+_[\w-]{20,}"
+    r"|[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"
+)
+
+
+def redacted_text(text: str, cover: str) -> str:
+    """The same text with `cover` in place of every piece that has the form of a secret."""
+    return _WITHIN.sub(cover, text)
+
+
+def covered(value: Any, cover: str) -> Any:
+    """As `redacted`, and within longer texts, too: for what is kept for readers only."""
+    if isinstance(value, str):
+        return redacted_text(value, cover)
+    if isinstance(value, Mapping):
+        return {
+            name: cover
+            if _KEYS.search(str(name)) and not isinstance(inner, _NUMBERS)
+            else covered(inner, cover)
+            for name, inner in value.items()
+        }
+    return [covered(inner, cover) for inner in value] if isinstance(value, list) else value

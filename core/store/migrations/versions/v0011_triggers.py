@@ -6,7 +6,7 @@ from alembic import op
 from core.store.types import Id, Instant, Json
 
 revision = "0011"
-down_revision = "0007"
+down_revision = "0010"
 
 
 def upgrade() -> None:
