@@ -20,6 +20,7 @@ from core.fencing import P_TASK
 from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Statement
+from core.store.tables.records import event_floor
 from core.store.tx import Tx
 from core.tail import Event, SlowReader, Subscription
 from core.tasks.read import GetTask, view_task
@@ -106,7 +107,7 @@ class EventPage:
     next_before: int | None
 
 
-_OLDEST = Statement(sa.select(sa.func.min(t.event.c.pos).label("pos")))
+_FLOOR = Statement(sa.select(event_floor.c.pos).where(access.within_tenant(event_floor)))
 
 
 async def read_events(tx: Tx, query: ReadEvents) -> EventPage:
@@ -148,9 +149,9 @@ def _visible() -> sa.ColumnElement[bool]:
 
 
 async def _check_kept(tx: Tx, after: int) -> None:
-    row = await tx.one(_OLDEST)
-    if row is not None and row.pos is not None and after + 1 < row.pos:
-        raise Gone("the log no longer reaches back to this cursor", details={"oldest": str(row.pos - 1)})
+    row = await tx.one(_FLOOR)
+    if row is not None and after < row.pos:
+        raise Gone("the log no longer reaches back to this cursor", details={"oldest": str(row.pos)})
 
 
 _READABLE = Statement(sa.select(t.task.c.id).where(t.task.c.id == P_TASK, access.readable()))

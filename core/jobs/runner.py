@@ -21,6 +21,7 @@ from core.jobs import due, schedules, triggers
 from core.mcp import hosting
 from core.platform import Platform
 from core.ports import Files
+from core.retention import Retention
 from core.schedule_records import DUE
 from core.store.tx import Tx
 from core.trigger_records import CALLED
@@ -87,6 +88,7 @@ class Clockwork:
     ) -> None:
         self._platform = platform
         self._storage = storage
+        self._retention = Retention(platform)
         self.presence = presence or Presence()
         self._running: list[asyncio.Task[None]] = []
         self._log = logging.getLogger("crossdock.jobs")
@@ -98,6 +100,7 @@ class Clockwork:
             ("presence", self.count_presence, 1.0),
             ("housekeeping", self.forget_old, 3600.0),
             ("files", self.remove_files, 60.0),
+            ("retention", self._retention.round, 60.0),
         ]
         topics = {sweep.name: [sweep.topic] for sweep in SWEEPS if sweep.topic is not None}
         self._running = [

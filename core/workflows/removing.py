@@ -7,10 +7,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core.errors import Conflict
+from core.fencing import P_NOW
+from core.governance import held
 from core.store import tables as t
 from core.store.statement import Row, Statement
 from core.store.tables import work_items as i
 from core.store.tables import workflows as w
+from core.store.tables.operations import stored_file
 from core.store.tx import Tx
 from core.store.types import Id
 from core.workflows.records import P_WORKFLOW, WorkflowId, tell, workflow_row
@@ -58,6 +61,23 @@ _OF_WORKFLOW = tuple(
         w.activation, w.document, i.handoff, i.memory_entry, i.work_item,
     )
 )  # fmt: skip
+_FILES = sa.select(t.artifact.c.file_id).where(
+    t.artifact.c.task_id.in_(_TASKS), t.artifact.c.file_id.is_not(None)
+)
+_DISMISS = Statement(
+    sa.update(stored_file)
+    .where(stored_file.c.id.in_(_FILES), stored_file.c.remove_at.is_(None))
+    .values(remove_at=P_NOW)
+)
+_HELD = Statement(
+    sa.select(w.workflow.c.id).where(
+        w.workflow.c.id == P_WORKFLOW,
+        sa.or_(
+            held(w.workflow.c.id, w.workflow.c.workspace_id),
+            sa.exists().where(t.task.c.workflow_id == w.workflow.c.id, held(t.task.c.id)),
+        ),
+    )
+)
 _DELETE = Statement(sa.delete(w.workflow).where(w.workflow.c.id == P_WORKFLOW))
 _OF_WORKSPACE = Statement(
     sa.select(w.workflow.c.id).where(w.workflow.c.workspace_id == sa.bindparam("p_workspace_id", type_=Id()))
@@ -69,7 +89,7 @@ async def remove_workflow(tx: Tx, command: WorkflowId) -> Removed:
 
     Raises:
         NotFound: no such workflow.
-        Conflict: it goes on, or a later attempt that goes on stands on what it did.
+        Conflict: it goes on, or is held, or a later attempt that goes on stands on what it did.
     """
     row = await workflow_row(tx, command.workflow_id, locked=True)
     if WorkflowState(row.state) not in OVER:
@@ -97,6 +117,9 @@ async def remove_all_of(tx: Tx, workspace_id: UUID) -> Sequence[UUID]:
 
 
 async def _remove(tx: Tx, row: Row) -> None:
+    if await tx.one(_HELD, p_workflow_id=row.id) is not None:
+        raise Conflict("the workflow is held", details={"reason_code": "legal_hold"})
+    await tx.run(_DISMISS, p_workflow_id=row.id, p_now=tx.now)
     for statement in (_DECIDERS, *_OF_TASKS, *_OF_WORKFLOW, _DELETE):
         await tx.run(statement, p_workflow_id=row.id)
     tell(tx, "workflow.deleted", row, {"name": row.name, "state": row.state})

@@ -15,6 +15,7 @@ from core.errors import Gone, HubError, NotFound, Unavailable
 from core.events import Event, EventFilter, ReadEvents, SlowReader
 from core.platform import Platform
 from core.store import tables as t
+from core.store.tables.records import event_floor
 from core.store.tx import Tx
 from core.tasks.task import TaskView
 from schemas.vocabulary import Scope, TaskState
@@ -140,6 +141,7 @@ async def test_a_cursor_that_retention_has_passed_is_gone(stage: Stage) -> None:
 
     async def forget(tx: Tx, below: int) -> None:
         await tx.run(sa.delete(t.event).where(t.event.c.pos < below))
+        await tx.run(sa.insert(event_floor).values(tenant_id=tx.caller.tenant_id, pos=below - 1))
 
     await stage.platform.write(stage.admin, forget, first + 3)
     with pytest.raises(Gone) as refused:
