@@ -5,7 +5,7 @@ for it and for nothing else.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from core.exposures import conceal_agent
 from core.fencing import P_NOW
 from core.store import tables as t
 from core.store.statement import Row, Statement
+from core.store.tables import workers
 from core.store.tx import Tx
 from core.store.types import Id, Instant
 from core.tasks.read import Page
@@ -150,6 +151,29 @@ _HEARD_ANYWHERE = Statement(
     )
     .values(last_seen_at=P_NOW, status=_ALIVE)
 )
+_worker, _known = workers.worker, workers.worker.alias("known")
+_LOST: list[sa.ColumnElement[str]] = [
+    sa.literal_column(f"'{s}'") for s in ("degraded", "disconnected", "offline")
+]
+_WORKER_HEARD = Statement(
+    sa.update(_worker)
+    .where(
+        _worker.c.id.in_(
+            sa.select(_known.c.id).where(_known.c.id == _P_AGENT).with_for_update(skip_locked=True)
+        )
+    )
+    .values(
+        last_seen_at=P_NOW,
+        status=sa.case((_worker.c.status.in_(_LOST), "online"), else_=_worker.c.status),
+    )
+)
+_WORKER = Statement(
+    sa.select(t.principal.c.id).where(
+        t.principal.c.id == _P_AGENT,
+        t.principal.c.owner_type == sa.literal_column("'worker'"),
+        access.within_tenant(t.principal),
+    )
+)
 _DELETE = Statement(
     sa.delete(t.agent).where(t.agent.c.id == _P_AGENT, access.within_tenant(t.agent), _LEASES == 0)
 )
@@ -160,6 +184,7 @@ async def register(tx: Tx, command: RegisterAgent) -> Agent:
 
     Raises:
         Forbidden: an agent key registers nothing, and a worker only its own agents.
+        NotFound: there is no worker of this id.
     """
     caller = tx.caller
     if not caller.scope.includes(Scope.WORKER):
@@ -169,6 +194,14 @@ async def register(tx: Tx, command: RegisterAgent) -> Agent:
         if worker_id not in (None, caller.principal_id):
             raise Forbidden("a worker registers only its own agents")
         worker_id = caller.principal_id
+    elif worker_id not in (None, caller.principal_id) and not await _is_worker(tx, worker_id):
+        raise NotFound("no such worker")
+    return await add_agent(tx, replace(command, worker_id=worker_id))
+
+
+async def add_agent(tx: Tx, command: RegisterAgent) -> Agent:
+    """Register an agent on behalf of whoever may; as `register`, without its checks."""
+    caller = tx.caller
     tags = sorted({*command.routing_tags})
     if command.execution_mode is not ExecutionMode.SPECIALIST:
         tags = sorted({*tags, "orchestrator"})
@@ -180,7 +213,7 @@ async def register(tx: Tx, command: RegisterAgent) -> Agent:
         execution_mode=command.execution_mode,
         routing_tags=tags,
         tools=dict(command.tools),
-        worker_id=worker_id,
+        worker_id=command.worker_id,
         status=AgentStatus.ACTIVE,
         leases=0,
         max_concurrent=command.max_concurrent,
@@ -203,6 +236,10 @@ async def register(tx: Tx, command: RegisterAgent) -> Agent:
     await tx.run(_INSERT, **columns)
     _tell(tx, agent, "agent.registered")
     return agent
+
+
+async def _is_worker(tx: Tx, worker_id: UUID) -> bool:
+    return await tx.one(_WORKER, p_agent_id=worker_id) is not None
 
 
 async def heartbeat(tx: Tx, command: AgentId) -> Agent:
@@ -228,6 +265,7 @@ async def hear(tx: Tx, command: Presence) -> None:
     """Count authenticated calls as heartbeats, for every agent and worker among the principals."""
     for principal_id in command.principal_ids:
         tx.add(_HEARD_ANYWHERE, p_agent_id=principal_id, p_now=tx.now)
+        tx.add(_WORKER_HEARD, p_agent_id=principal_id, p_now=tx.now)
 
 
 async def get_agent(tx: Tx, query: AgentId) -> Agent:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from core import access
-from core.agents import Agent, AgentId, RegisterAgent, get_agent, register, remove_agent
+from core.agents import Agent, AgentId, RegisterAgent, add_agent, get_agent, register, remove_agent
 from core.auth import issue_key, revoke_all
 from core.errors import Conflict
 from core.principals import OwnerType, ensure_principal
@@ -46,9 +46,17 @@ async def enrol(tx: Tx, command: EnrolAgent) -> Enrolled:
     Raises:
         Forbidden: as `agents.register`.
     """
-    agent = await register(tx, command.agent)
+    return await _enrolled(tx, await register(tx, command.agent), command.issue_key)
+
+
+async def enrol_for(tx: Tx, agent: RegisterAgent) -> Enrolled:
+    """Add an agent to a worker that has just been made, whoever the caller is."""
+    return await _enrolled(tx, await add_agent(tx, agent), True)
+
+
+async def _enrolled(tx: Tx, agent: Agent, with_key: bool) -> Enrolled:
     await ensure_principal(tx, agent.tenant_id, OwnerType.AGENT, str(agent.id), agent.name, agent.id)
-    if not command.issue_key:
+    if not with_key:
         return Enrolled(agent)
     label = agent.name[:255]
     key = issue_key(tx, agent.id, Scope.AGENT, label=label, expires_at=tx.now + KEY_LIFE)

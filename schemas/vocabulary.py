@@ -165,6 +165,25 @@ class AgentStatus(StrEnum):
     OFFLINE = "offline"
 
 
+class WorkerStatus(StrEnum):
+    """How a worker is doing."""
+
+    ONLINE = "online"
+    BUSY = "busy"
+    DRAINING = "draining"
+    DEGRADED = "degraded"
+    DISCONNECTED = "disconnected"
+    OFFLINE = "offline"
+
+
+class WorkerSignalType(StrEnum):
+    """What a worker is told to do."""
+
+    CANCEL_TASK = "cancel_task"
+    SET_DRAINING = "set_draining"
+    CONFIG_UPDATE = "config_update"
+
+
 class AgentProtocol(StrEnum):
     """What an agent speaks."""
 

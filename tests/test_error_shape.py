@@ -42,6 +42,13 @@ def path_of(route: Route, value: str = UNLIKELY) -> str:
     return path
 
 
+def asked(route: Route, value: str = UNLIKELY) -> str:
+    """The same with what the query must have."""
+    fields = {} if route.query is None else route.query.model_fields
+    wanted = [f"{field.alias or name}=x" for name, field in fields.items() if field.is_required()]
+    return path_of(route, value) + ("?" + "&".join(wanted) if wanted else "")
+
+
 def check(answer: Answer, status: int, *codes: ErrorCode) -> None:
     """One shape: code, message and meta, nothing else, and the status that the code has everywhere."""
     assert answer.status == status, (answer.status, answer.body[:500])
@@ -170,6 +177,8 @@ async def test_every_field_of_the_wrong_type_answers_422_and_is_named(hub: Hub) 
             for wrong in ([None], {"x": None}):
                 if isinstance(wrong, dict) and "dict" in str(field.annotation):
                     continue
+                if isinstance(wrong, list) and "list[typing.Any]" in str(field.annotation):
+                    continue
                 answer = await hub.send(route.method, path_of(route), json={**example, wire: wrong})
                 if answer.status == 429:
                     assert route.rationed
@@ -266,7 +275,7 @@ async def test_a_foreign_owner_and_another_tenant_get_the_same_404_as_for_nothin
                 continue
             body = None if route.body is None else json.dumps(route.example or {}).encode()
             answers = [
-                await hub.send(route.method, path_of(route, task_id), key=key, body=body)
+                await hub.send(route.method, asked(route, task_id), key=key, body=body)
                 for task_id in (task["id"], UNLIKELY)
             ]
             for answer in answers:
@@ -280,5 +289,5 @@ async def test_an_id_that_nothing_has_answers_404(hub: Hub) -> None:
     for route in ROUTES:
         if 404 in route.errors and route.params and not route.stream:
             body = None if route.body is None else json.dumps(route.example or {}).encode()
-            check(await hub.send(route.method, path_of(route), body=body), 404, ErrorCode.NOT_FOUND)
+            check(await hub.send(route.method, asked(route), body=body), 404, ErrorCode.NOT_FOUND)
     assert await state_of(hub) == before

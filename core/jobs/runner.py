@@ -25,6 +25,7 @@ from core.retention import Retention
 from core.schedule_records import DUE
 from core.store.tx import Tx
 from core.trigger_records import CALLED
+from core.workers import heartbeats
 from core.workflows import advance, marks
 
 PAUSE = 0.005
@@ -61,6 +62,7 @@ SWEEPS: Sequence[Sweep] = (
     Sweep("triggered", triggers.unread, triggers.enqueue, 0.5),
     Sweep("occasions", triggers.waiting, triggers.start_occasion, 1.0, CALLED, triggers.note_failed),
     Sweep("silence", agents.silent_agents, agents.weaken, 5.0),
+    Sweep("silent workers", heartbeats.silent_workers, heartbeats.weaken, 5.0),
 )
 
 

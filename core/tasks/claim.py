@@ -31,6 +31,7 @@ from core.tasks.release import release
 from core.tasks.report import arm_timeout
 from core.tasks.task import Claimed, Claims, Message, Task
 from core.transitions import Fence, Move
+from core.workers.records import is_draining
 from schemas.vocabulary import TaskState
 
 WAIT_STEP = 1.0
@@ -150,7 +151,7 @@ _statement = lru_cache(maxsize=64)(_claim_statement)
 
 @in_step
 async def claim(tx: Tx, command: ClaimTasks) -> Claims:
-    """Give the agent the most urgent tasks that it covers; none is an empty answer.
+    """Give the agent the most urgent tasks that it covers; no task, as where its worker drains, is no error.
 
     An agent that has no free place gets its own live tasks again, under the same leases, so that a claim
     whose answer was lost can be repeated. Two claims never get the same task.
@@ -172,6 +173,8 @@ async def claim(tx: Tx, command: ClaimTasks) -> Claims:
             raise AgentBusy(
                 f"the agent has {free} free places", details={"free": free, "max_concurrent": places}
             )
+    if worker_id is not None and await is_draining(tx, worker_id):
+        return Claims([])
     routes = await routing.covered_routes(tx, routing.offer_of(agent, command.routing_tags))
     taken: list[Claimed] = []
     while len(taken) < min(wanted, places) and routes:

@@ -16,6 +16,7 @@ from core.store.tables import (
     records,
     triggers,
     work_items,
+    workers,
     workflows,
 )
 from core.store.tables.declaring import table
@@ -92,5 +93,6 @@ __all__ = [
     "tenant",
     "triggers",
     "work_items",
+    "workers",
     "workflows",
 ]

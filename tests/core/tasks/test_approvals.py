@@ -153,7 +153,7 @@ async def test_a_forced_retry_of_an_output_supersedes_its_judgement(stage: Stage
 
 async def test_whoever_made_the_output_does_not_judge_it(stage: Stage) -> None:
     worker = stage.caller(Scope.SERVICE, "service")
-    agent = await stage.agent(worker_id=worker.principal_id)
+    agent = await stage.agent(by=worker, worker_id=worker.principal_id)
     task = await stage.submit(policy=STRICT)
     held = (await stage.claim(agent, by=worker, start=True)).items[0]
     await stage.complete(worker, task.id, held.lease_id, "no")

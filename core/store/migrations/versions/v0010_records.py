@@ -6,7 +6,7 @@ from alembic import op
 from core.store.types import Id, Instant, Json, Real
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0009"
 
 
 def upgrade() -> None:

@@ -1,0 +1,1 @@
+"""Worker processes: registered with their agents, heard of, signalled, drained, and lost."""
