@@ -28,6 +28,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
+GIT_RATE = Rate(120, 60.0)
 HOOK_RATE: Final = Rate(240, 60)
 
 
@@ -83,6 +84,8 @@ class Shared:
     """Who keeps what is too large for the database."""
     hooks: Buckets = field(default_factory=lambda: Buckets(HOOK_RATE))
     """How often each address, and each webhook trigger, is called."""
+    git: Buckets = field(default_factory=lambda: Buckets(GIT_RATE))
+    """How often each address says what a git server does."""
 
 
 class Call:
