@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import access
-from core.errors import Forbidden, Invalid, NotFound
+from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.fencing import P_TASK, check_lease
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -117,7 +117,7 @@ async def remember(tx: Tx, command: Remember) -> Sequence[Entry]:
 
     Raises:
         NotFound: no such task, or not yours to see.
-        Forbidden: you do not hold the task.
+        Forbidden: you never held the task.
         Conflict: the lease is gone.
         Invalid: it would hold too much.
     """
@@ -127,7 +127,7 @@ async def remember(tx: Tx, command: Remember) -> Sequence[Entry]:
     if not tx.caller.operator or command.lease_id is not None:
         await check_lease(tx, row, command.lease_id)
         if row.lease_id is None:
-            raise Forbidden("only whoever holds the task changes its memory")
+            raise Conflict("the lease has ended", details={"reason_code": "lease_expired"})
     subject, item = row.work_item_id or row.id, None
     if row.work_item_id is not None:
         item = await find_item(tx, row.work_item_id, locked=True)

@@ -62,7 +62,6 @@ for _name, _item in _SAME.items():
         scope=_item.scope,
         body=_item.body,
         returns=v1_tasks.Task,
-        also=_item.also,
         errors=_item.errors,
         summary=f"{_item.summary}, under its work item",
         operation_id=f"work_items_{_item.operation_id}",

@@ -55,8 +55,23 @@ FITTING = {
     "tasks_rework": "judged",
     "tasks_request_changes": "judged",
     "tasks_reject": "judged",
+    "tasks_output_override": "failed",
 }
 """Where a task should stand for an operation to succeed."""
+FITTING_ITEM = {
+    "approve": "awaiting_approval",
+    "approve-output": "output_pending_assessment",
+    "reject": "output_pending_assessment",
+    "rework": "output_pending_assessment",
+    "request-changes": "output_pending_assessment",
+    "escalate": "in_progress",
+    "agent-escalate": "in_progress",
+    "escalation-response": "escalated",
+    "resolve-escalation": "escalated",
+    "output-override": "failed",
+    "retry": "failed",
+}
+"""Where a task of a work item should stand for an operation to succeed, by the last part of its path."""
 RATIONED = {"auth_login", "auth_token", "auth_refresh", "api_keys_create", "api_keys_revoke"}
 """So few calls a minute that none of them needs to hit."""
 
@@ -111,7 +126,40 @@ async def things_in(hub: Hub) -> dict[str, list[Mapping[str, Any]]]:
             answer = await hub.post(path, body)
             assert answer.status == 201, answer.body
             made.setdefault(kind, []).append(answer.data)
+    agent = await hub.agent(max_concurrent=100)
+    made["item_tasks"] = [
+        task for flow in made["workflows"] for task in await tasks_of_items(hub, flow["id"], agent["id"])
+    ]
     return made
+
+
+async def tasks_of_items(hub: Hub, workflow_id: str, agent_id: str) -> list[Mapping[str, Any]]:
+    """Tasks of work items, one for each state that an operation on such a task wants."""
+    path = f"/workflows/{workflow_id}/work-items"
+    found: list[Mapping[str, Any]] = []
+    for state in ("awaiting_approval", "in_progress", "output_pending_assessment", "failed", "escalated"):
+        item = (await hub.post(path, example_of("/workflows/{id}/work-items"))).data
+        fields = {
+            "title": "t",
+            "work_item_id": item["id"],
+            "priority": "critical",
+            "required_tags": [f"agent:{agent_id}"],
+        }
+        fields |= {"requires_approval": state == "awaiting_approval", "output_schema": {"type": "object"}}
+        task = (await hub.post("/tasks", fields)).data
+        if state != "awaiting_approval":
+            claim = {"agent_id": agent_id, "start": True, "lease_seconds": 3600, "limit": 1}
+            (task,) = (await hub.post("/tasks/claim", claim)).data
+        path_of_task, lease = f"/tasks/{task['id']}", {"lease_id": task.get("lease_id")}
+        match state:
+            case "output_pending_assessment":
+                await hub.post(f"{path_of_task}/complete", {**lease, "output": 1})
+            case "failed":
+                await hub.post(f"{path_of_task}/fail", {**lease, "error": {"category": "x", "message": "y"}})
+            case "escalated":
+                await hub.post(f"{path_of_task}/escalate", {"reason": "r"})
+        found.append({**task, "stands": state})
+    return found
 
 
 async def furnished(hub: Hub, url: str) -> Target:
@@ -218,6 +266,15 @@ def aimed(case: Any, target: Target, chance: random.Random) -> None:
             parameters["id"] = chosen["id"]
             if isinstance(case.body, dict) and "lease_id" in chosen and chance.random() < 0.8:
                 case.body["lease_id"] = chosen["lease_id"]
+    if "work_item_id" in (parameters or {}) and chance.random() < 0.8:
+        stands = FITTING_ITEM.get(case.operation.path.rsplit("/", 1)[-1])
+        of_item = chance.choice(
+            [task for task in target.things["item_tasks"] if stands in (None, task["stands"])]
+        )
+        names = {"id": "workflow_id", "work_item_id": "work_item_id", "task_id": "id"}
+        parameters |= {name: of_item[key] for name, key in names.items() if name in parameters}
+        if isinstance(case.body, dict) and "lease_id" in case.body and "lease_id" in of_item:
+            case.body["lease_id"] = of_item["lease_id"]
     if "artifact_id" in (parameters or {}) and chance.random() < 0.5:
         parameters["artifact_id"] = "a"
     for name, known in KNOWN.items():
