@@ -82,6 +82,13 @@ _LOCKED = Statement(
     .where(schedule.c.id == P_SCHEDULE, access.within_tenant(schedule))
     .with_for_update()
 )
+# For the clockwork: what another replica holds, it is doing. Each takes several schedules at once, so
+# that waiting could be waiting in a circle.
+FREE = Statement(
+    sa.select(*schedule.c)
+    .where(schedule.c.id == P_SCHEDULE, access.within_tenant(schedule))
+    .with_for_update(skip_locked=True)
+)
 INSERT_RUN = Statement(sa.insert(schedule_run))
 
 

@@ -14,9 +14,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from core import cron
-from core.errors import HubError, NotFound
+from core.errors import HubError
 from core.fencing import P_NOW
-from core.schedule_records import DUE, INSERT_RUN, P_SCHEDULE, OneSchedule, Run, schedule_row, tell
+from core.schedule_records import DUE, FREE, INSERT_RUN, P_SCHEDULE, OneSchedule, Run, schedule_row, tell
 from core.starting import Started, start
 from core.store import tables as t
 from core.store.statement import Row, Statement
@@ -210,10 +210,7 @@ async def forget_runs(tx: Tx, _: None) -> None:
 
 
 async def _found(tx: Tx, schedule_id: UUID) -> Row | None:
-    try:
-        return await schedule_row(tx, schedule_id, locked=True)
-    except NotFound:
-        return None
+    return await tx.one(FREE, p_schedule_id=schedule_id)
 
 
 async def _still_due(tx: Tx, item: DueSchedule) -> Row | None:

@@ -105,7 +105,7 @@ _WAITING = Statement(
     .order_by(_o.id)
     .limit(sa.literal_column(str(BATCH)))
 )
-_ONE = Statement(sa.select(*_o).where(_o.id == _P_OCCASION).with_for_update())
+_ONE = Statement(sa.select(*_o).where(_o.id == _P_OCCASION).with_for_update(skip_locked=True))
 _DEPTH = Statement(
     sa.select(sa.func.max(_o.depth).label("depth")).where(
         sa.or_(

@@ -20,7 +20,7 @@ from core.store.tx import Tx
 from core.store.types import Instant, Json
 from core.tasks.release import release
 from core.transitions import Move
-from core.workers.records import MOVES, P_WORKER, Worker, WorkerId, own_row, row_of, told
+from core.workers.records import MOVES, P_WORKER, Worker, WorkerId, own_row, told
 from core.workers.signals import Signal, pending_signals
 from schemas.vocabulary import TaskState, WorkerStatus
 
@@ -86,6 +86,11 @@ _STATUS = Statement(
     .where(_w.c.id == P_WORKER, access.within_tenant(_w))
     .values(status=sa.bindparam("p_status"), updated_at=P_NOW)
     .returning(_w)
+)
+# Another replica that holds the row is weakening it, or it speaks. Each takes several in one transaction, so
+# that waiting could be waiting in a circle.
+_FREE = Statement(
+    sa.select(_w).where(_w.c.id == P_WORKER, access.within_tenant(_w)).with_for_update(skip_locked=True)
 )
 _SILENT = Statement(
     sa.select(_w.c.id, _w.c.tenant_id, _w.c.last_seen_at, _w.c.heartbeat_interval_seconds)
@@ -179,7 +184,9 @@ async def weaken(tx: Tx, command: SilentWorker) -> None:
 
     Its tasks go the way of every lease that is not renewed.
     """
-    row = await row_of(tx, command.worker_id, locked=True)
+    row = await tx.one(_FREE, p_worker_id=command.worker_id)
+    if row is None:
+        return
     silent, interval = tx.now - row.last_seen_at, timedelta(seconds=row.heartbeat_interval_seconds)
     present = WorkerStatus(row.status)
     if silent > 2 * interval + LOST_AFTER:
