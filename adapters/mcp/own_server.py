@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.mcp import asking, durable, resources, toolbox, wire, working
+from adapters.mcp import asking, durable, playbooks, resources, toolbox, wire, working
 from adapters.mcp.config import McpConfig
 from adapters.mcp.errors import invalid, no_method
 from adapters.mcp.exchange import Call, Notification, Result, Wanted, Wants
@@ -46,6 +46,8 @@ class HubServer:
         self._methods: Mapping[str, Callable[[Call], Awaitable[Result]]] = {
             "tools/list": self._list_tools,
             "tools/call": self._call_tool,
+            "prompts/list": lambda call: playbooks.prompts(platform, call),
+            "prompts/get": lambda call: playbooks.prompt(platform, call),
             "resources/list": self._list_resources,
             "resources/templates/list": self._list_templates,
             "resources/read": self._read_resource,
@@ -58,8 +60,8 @@ class HubServer:
         }
 
     def capabilities(self, version: str) -> Result:
-        """Tools and resources, and for the modern era MCP tasks."""
-        said: Result = {"tools": {}, "resources": {"subscribe": True}}
+        """Tools, prompts and resources, and for the modern era MCP tasks."""
+        said: Result = {"tools": {}, "prompts": {}, "resources": {"subscribe": True}}
         if version in wire.MODERN:
             said["extensions"] = {wire.TASKS: {}}
         return said
@@ -85,7 +87,7 @@ class HubServer:
             await resources.read(self._platform, call, uri)
 
     def wanted(self, call: Call) -> Wanted:
-        """Resources and tasks; the lists of this server do not change.
+        """Resources and tasks. Of its lists a client asks when it wants to know.
 
         Raises:
             McpError: the filter cannot be read, or is too long.
@@ -133,13 +135,18 @@ class HubServer:
         return told
 
     async def _list_tools(self, call: Call) -> Result:
-        return {"tools": [tool.shown(call.version) for tool in TOOLS]}
+        offered = await playbooks.tools(self._platform, call)
+        return {"tools": [*(tool.shown(call.version) for tool in TOOLS), *offered]}
 
     async def _call_tool(self, call: Call) -> Result:
         arguments = call.params.get("arguments")
         if arguments is not None and type(arguments) is not dict:
             raise invalid("arguments must be an object.")
-        tool = toolbox.named(TOOLS, call.params.get("name"))
+        name = call.params.get("name")
+        ran = await playbooks.run(self._platform, self._config, call, str(name), arguments or {})
+        if ran is not None:
+            return ran
+        tool = toolbox.named(TOOLS, name)
         return await tool.call(self._platform, self._config, call, arguments or {})
 
     async def _list_resources(self, call: Call) -> Result:

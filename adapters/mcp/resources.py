@@ -1,4 +1,5 @@
-"""Tasks and their artifacts as resources: `crossdock://tasks/{id}` and `…/artifacts/{artifact_id}`.
+"""Tasks, their artifacts and workflows as resources: `crossdock://tasks/{id}`, `…/artifacts/{artifact_id}`,
+`crossdock://workflows/{id}`.
 
 They show what REST shows to the same caller.
 """
@@ -12,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 from uuid import UUID
 
-from adapters.mcp import shown
+from adapters.mcp import shown, workflow_resources
 from adapters.mcp.errors import RESOURCE_NOT_FOUND, McpError, invalid
 from adapters.mcp.exchange import Call, Result
 from core.caller import Caller
@@ -38,14 +39,17 @@ TEMPLATES: Final[Sequence[Mapping[str, str]]] = (
         "title": "Artifact",
         "description": "The content of an artifact of a task.",
     },
+    workflow_resources.TEMPLATE,
 )
 _PER_PAGE: Final = 50
 _URI: Final = re.compile(re.escape(shown.TASK_URI) + r"([0-9a-fA-F-]{36})(?:/artifacts/([^/?#]{1,800}))?")
 
 
 async def listed(platform: Platform, call: Call) -> Result:
-    """`resources/list`: the tasks that the caller may see, newest first."""
-    page = _page_of(call.params.get("cursor"))
+    """`resources/list`: the tasks that the caller may see, newest first, and then the workflows."""
+    kind, page = _page_of(call.params.get("cursor"))
+    if kind == "workflows":
+        return await _workflows(platform, call, page)
     query = ListTasks(page=page, per_page=_PER_PAGE)
     found = await platform.read(_full(call.caller), list_tasks, query)
     said: Result = {
@@ -61,7 +65,17 @@ async def listed(platform: Platform, call: Call) -> Result:
         ]
     }
     if page * _PER_PAGE < found.total:
-        said["nextCursor"] = base64.urlsafe_b64encode(b"page:%d" % (page + 1)).decode()
+        said["nextCursor"] = _cursor("page", page + 1)
+    elif (await workflow_resources.listed(platform, _full(call.caller), 1, 1))[1]:
+        said["nextCursor"] = _cursor("workflows", 1)
+    return said
+
+
+async def _workflows(platform: Platform, call: Call, page: int) -> Result:
+    found, total = await workflow_resources.listed(platform, _full(call.caller), page, _PER_PAGE)
+    said: Result = {"resources": list(found)}
+    if page * _PER_PAGE < total:
+        said["nextCursor"] = _cursor("workflows", page + 1)
     return said
 
 
@@ -72,6 +86,8 @@ async def read(platform: Platform, call: Call, uri: str) -> Result:
         McpError: no such resource, or not the caller's to see.
     """
     try:
+        if uri.startswith(workflow_resources.ROOT):
+            return {"contents": list(await workflow_resources.read(platform, _full(call.caller), uri))}
         task_id, artifact_id = _parsed(uri)
         if artifact_id is None:
             view = await platform.read(_full(call.caller), view_task, GetTask(task_id))
@@ -87,9 +103,11 @@ async def read(platform: Platform, call: Call, uri: str) -> Result:
 
 def touched(event: Event, uris: frozenset[str]) -> list[str]:
     """Those of the resources that an event has changed."""
+    workflow = workflow_resources.touched(event)
+    found = [] if workflow is None else [workflow]
     if event.task_id is None:
-        return []
-    found = [shown.task_uri(event.task_id)]
+        return [uri for uri in found if uri in uris]
+    found.append(shown.task_uri(event.task_id))
     artifact_id = event.data.get("artifact_id")
     if event.kind.startswith("task.artifact") and type(artifact_id) is str:
         found.append(shown.artifact_uri(event.task_id, artifact_id))
@@ -126,14 +144,18 @@ def _contents(uri: str, artifact: Artifact) -> list[dict[str, Any]]:
     return said
 
 
-def _page_of(cursor: object) -> int:
+def _cursor(kind: str, page: int) -> str:
+    return base64.urlsafe_b64encode(f"{kind}:{page}".encode()).decode()
+
+
+def _page_of(cursor: object) -> tuple[str, int]:
     if cursor is None:
-        return 1
+        return "page", 1
     try:
         prefix, _, number = base64.urlsafe_b64decode(str(cursor)).decode().partition(":")
         page = int(number)
     except (binascii.Error, ValueError):
         prefix, page = "", 0
-    if prefix != "page" or not 1 <= page <= 1_000_000:
+    if prefix not in ("page", "workflows") or not 1 <= page <= 1_000_000:
         raise invalid("cursor is none that this server gave.")
-    return page
+    return prefix, page

@@ -69,6 +69,8 @@ class Workflow:
     previous_attempt_workflow_id: UUID | None
     redrive_reason: str | None
     parent_workflow_id: UUID | None
+    front_task_id: UUID | None
+    """The task that stands for it before whoever asked for it."""
     started_at: datetime | None
     completed_at: datetime | None
     created_at: datetime

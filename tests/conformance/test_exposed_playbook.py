@@ -1,4 +1,4 @@
-"""A playbook as the official A2A client meets it: sent to, followed, decided about, cancelled."""
+"""An exposed playbook as the official clients meet it: sent to, followed, decided about, cancelled."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -8,11 +8,14 @@ from uuid import uuid4
 
 import grpc.aio  # type: ignore[import-untyped]
 import httpx
+import httpx2
 import pytest
 from a2a.client import A2ACardResolver, Client, ClientCallContext, ClientConfig, ClientFactory
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from google.protobuf.struct_pb2 import Value  # type: ignore[import-untyped]
+from mcp import Client as McpClient
+from mcp.client.streamable_http import streamable_http_client
 
 from tests.conformance.hub_process import RunningHub, running_hub
 from tests.conformance.scripted_worker import ScriptedWorker
@@ -157,3 +160,28 @@ async def test_nobody_else_sees_the_task(playing: RunningHub, http: httpx.AsyncC
         await client.get_task(pb.GetTaskRequest(id=task_id), context=other)
     with pytest.raises(Exception, match="o such task"):
         [f async for f in client.send_message(_said("approve", task_id=task_id), context=other)]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_a_playbook_is_a_tool_and_a_prompt_and_its_workflow_a_resource(
+    playing: RunningHub, mode: str
+) -> None:
+    headers = {"Authorization": f"Bearer {playing.key_for('ann')}"}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        transport = streamable_http_client(f"{playing.url}/mcp/crossdock", http_client=http)
+        async with McpClient(transport, mode=mode) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert tools["playbook_release"].input_schema["required"] == ["what"]
+            asked = await client.call_tool("playbook_release", {"what": "v1"})
+            assert asked.structured_content is not None, asked
+            task_id = asked.structured_content["id"]
+            assert [a["kind"] for a in asked.structured_content["approvals"]] == ["gate"]
+            await client.call_tool("answer_task", {"task_id": task_id, "option_id": "approve"})
+            ended = await client.call_tool("get_task", {"task_id": task_id, "wait_seconds": 30})
+            assert ended.structured_content is not None
+            assert ended.structured_content["output"] == {"said": "shipped"}
+            got = await client.get_prompt("release", {"what": "v1"})
+            assert "playbook_release" in got.messages[0].content.text  # type: ignore[union-attr]
+            (workflow,) = playing.get("/workflows")
+            read = await client.read_resource(f"crossdock://workflows/{workflow['id']}")
+            assert '"completed"' in read.contents[0].text  # type: ignore[union-attr]

@@ -94,7 +94,7 @@ async def test_resources_are_listed_and_read(connect: Connect) -> None:
         read = await peer.read_resource(task["uri"])
         assert '"completed"' in read.contents[0].text  # type: ignore[union-attr]  # it is text
         templates = await peer.list_resource_templates()
-        assert [found.name for found in templates.resource_templates] == ["task", "artifact"]
+        assert [found.name for found in templates.resource_templates] == ["task", "artifact", "workflow"]
 
 
 async def test_a_modern_client_hears_of_changes(hub: RunningHub) -> None:
