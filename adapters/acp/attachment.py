@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from adapters.acp import options, projection
+from adapters.acp import commands, options, projection
 from adapters.acp.asking import Asking
 from adapters.acp.capabilities import ClientCapabilities
 from adapters.acp.offers import config_options
@@ -184,6 +184,7 @@ class Attachment:
         if begin.answer is not None and begin.replay:
             await begin.answer(questions, (self._position, LAST))
         self._ready.set()
+        await self._tell_commands()
         await self._asking.keep_only(set(questions.ids))
         for approval in questions.approvals:
             await self._asking.permission(Permission.of(approval))
@@ -214,7 +215,7 @@ class Attachment:
         task_id = None if event.task_id is None else str(event.task_id)
         if event.kind == "acp.update":
             return [
-                Said(update, event.pos, index, task_id, meta, below)
+                Said(await self._completed(update), event.pos, index, task_id, meta, below)
                 for index, update, meta, below in projection.posted(event)
                 if self._takes(update)
             ]
@@ -244,6 +245,23 @@ class Attachment:
             question = Question.in_event(event)
             if not self._asking.shows(question):
                 yield projection.chunk("agent", {"type": "text", "text": question.text}, f"q_{question.id}")
+
+    async def _completed(self, update: projection.Update) -> projection.Update:
+        """An agent's commands with the hub's own beside them; every other update as it is."""
+        told = update.get("availableCommands")
+        if update.get("sessionUpdate") != commands.UPDATE or not isinstance(told, list):
+            return update
+        return {
+            **update,
+            "availableCommands": await commands.with_playbooks(self._platform, self._caller, told),
+        }
+
+    async def _tell_commands(self) -> None:
+        own = self.session.executor.get("commands") or ()
+        offered = await commands.with_playbooks(self._platform, self._caller, own)
+        if len(offered) > len(own):
+            update = {"sessionUpdate": commands.UPDATE, "availableCommands": offered}
+            await self._send(Said(update, self._position, 1))
 
     def _is_news(self, metadata: Mapping[str, Any], past: bool) -> bool:
         """Whether a message of the user is one that this client has not said itself, and no form's answer."""

@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from adapters import jsonrpc
 from adapters.acp import wire
+from adapters.acp.commands import plan
 from adapters.acp.content import blocks_of, output_blocks
 from adapters.jsonrpc_peer import RpcError
 from core.sessions.turns import Turn
 from core.tail import Event
 from core.tasks.task import Task
 from core.transitions import ASKING, FINAL
+from core.workflows.fronts import PLAN
 from schemas.vocabulary import TaskState
 
 Update = dict[str, Any]
@@ -137,6 +139,9 @@ def posted(event: Event) -> Iterator[tuple[int, Update, Mapping[str, Any], str |
 def message_of(event: Event, parts: Sequence[Mapping[str, Any]]) -> list[Update]:
     """What somebody said in a task."""
     data = event.data
+    stages = data["metadata"].get(PLAN)
+    if isinstance(stages, list):
+        return [plan(stages)]
     role = "agent" if data["role"] == "agent" else "user"
     return chunks(role, blocks_of(parts), data["message_id"])
 

@@ -4,8 +4,9 @@ The queue is in the database, so that neither the editor nor the hub needs to li
 turn said is in the log; here is how it began, how it is stopped and how it ended.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +16,8 @@ import sqlalchemy as sa
 from core import access
 from core.errors import Conflict, NotFound, TooMany
 from core.fencing import P_TASK
+from core.lifecycle import PLAYBOOK
+from core.offered_playbooks import offered_playbook
 from core.routing import agent_tag
 from core.sessions.choices import AGENT_TAG, ANY_AGENT, EVERYBODY, RESUMED
 from core.sessions.moves import SessionMove, move_session
@@ -27,11 +30,14 @@ from core.tasks.input import AnswerInput, answer_input
 from core.tasks.submit import SubmitTask, submit
 from core.tasks.task import Part, Policy, RetryPolicy, Task
 from core.transitions import ASKING, FINAL
+from core.workflows.arguments import arguments_in
+from core.workflows.fronts import Play
 from schemas.vocabulary import OnDependencyFailure, SessionStatus, TaskState
 
 QUEUED: Final = 50
 """Turns of a session that are not final."""
 TITLE: Final = 120
+_COMMAND: Final = re.compile(r"/([a-z0-9-]{1,63})(?=\s|$)(.*)", re.DOTALL)
 GRACE_SECONDS: Final = 10
 """How long the executor of a cancelled turn may take to say its last words."""
 KEPT_SECONDS: Final = 20
@@ -168,7 +174,22 @@ async def _task(tx: Tx, row: Row, command: PromptSession, waiting: Sequence[Row]
             retry=RetryPolicy(max_attempts=attempts), on_dependency_failure=OnDependencyFailure.RUN
         ),
         extras={"acp": {"session_id": row.session_id, "client": command.client}},
+        play=await _play(tx, row, command.text),
     )
+
+
+async def _play(tx: Tx, row: Row, text: str) -> Play | None:
+    """Which playbook a command names; None where it is no command, or one of the session's agent."""
+    named = _COMMAND.match(text.lstrip())
+    if named is None or named[1] in {known.get("name") for known in row.executor.get("commands") or ()}:
+        return None
+    offered = await offered_playbook(tx, named[1])
+    if offered is None:
+        return None
+    words = named[2].strip()
+    definition = offered.definition
+    given = arguments_in(definition, [{"text": words}]) if definition.parameters else {"text": words}
+    return replace(offered.play, arguments=given)
 
 
 def _tags(row: Row) -> list[str]:
@@ -241,7 +262,8 @@ async def look(tx: Tx, query: OneTurn) -> Turn:
     if row is None:
         raise NotFound("no such turn")
     spoke = await tx.one(_SPOKE, p_task_id=row.id) is not None
-    spoke = spoke or await tx.one(_SAID, p_task_id=row.id) is not None
+    if row.type != PLAYBOOK:  # where a workflow stands is not what it has to say
+        spoke = spoke or await tx.one(_SAID, p_task_id=row.id) is not None
     ended_at = None
     if TaskState(row.state) in FINAL:
         last = await tx.one(_LAST_MOVE, p_task_id=row.id)

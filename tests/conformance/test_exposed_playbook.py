@@ -1,11 +1,13 @@
 """An exposed playbook as the official clients meet it: sent to, followed, decided about, cancelled."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import acp
 import grpc.aio  # type: ignore[import-untyped]
 import httpx
 import httpx2
@@ -19,6 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.conformance.hub_process import RunningHub, running_hub
 from tests.conformance.scripted_worker import ScriptedWorker
+from tests.conformance.test_acp_python_client import Editor, Place
 from tests.crash.run import postgres_database
 
 PLAYBOOK: dict[str, Any] = {
@@ -185,3 +188,24 @@ async def test_a_playbook_is_a_tool_and_a_prompt_and_its_workflow_a_resource(
             (workflow,) = playing.get("/workflows")
             read = await client.read_resource(f"crossdock://workflows/{workflow['id']}")
             assert '"completed"' in read.contents[0].text  # type: ignore[union-attr]
+
+
+async def test_a_playbook_is_a_command_of_a_session(playing: RunningHub) -> None:
+    editor = Editor(lambda options: "approve")
+    place = Place(playing, "websocket", playing.key_for("ann"))
+    async with place.connect(editor) as connection, asyncio.timeout(30):
+        session = await connection.new_session(cwd="/work", mcp_servers=[])
+        await editor.until(lambda e: any(u.session_update == "available_commands_update" for u in e.updates))
+        (told,) = [u for u in editor.updates if u.session_update == "available_commands_update"]
+        assert [(c.name, c.input.root.hint) for c in told.available_commands] == [("release", "what")]
+        ended = await connection.prompt(session.session_id, [acp.text_block("/release v1")])
+        assert ended.stop_reason == "end_turn"
+        plans = [u.entries for u in editor.updates if u.session_update == "plan"]
+        assert [entry.status for entry in plans[0]] == ["in_progress", "pending"]
+        assert [entry.status for entry in plans[-1]] == ["completed", "completed"]
+        (asked,) = editor.asked
+        assert "build" in asked.title
+        assert "v1" in editor.said
+        assert "shipped" in editor.said
+        with pytest.raises(Exception, match="what"):
+            await connection.prompt(session.session_id, [acp.text_block("/release")])
