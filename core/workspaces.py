@@ -13,10 +13,14 @@ import sqlalchemy as sa
 
 from core import access
 from core.errors import Conflict, Invalid, NotFound
+from core.fencing import P_NOW
+from core.governance import held
 from core.push import Seals
 from core.sealing import Place
 from core.store.statement import Row, Statement
+from core.store.tables import records
 from core.store.tables import workflows as w
+from core.store.tables.operations import stored_file
 from core.store.tx import Tx
 from core.store.types import Id
 from core.tasks.read import Page
@@ -158,7 +162,17 @@ _IN_USE = Statement(
         sa.func.coalesce(sa.func.sum(sa.case((w.workflow.c.state.in_(LIVE), 1), else_=0)), 0).label("live"),
     ).where(w.workflow.c.workspace_id == P_WORKSPACE)
 )
+_files_of = sa.select(records.workspace_file.c.file_id).where(
+    records.workspace_file.c.workspace_id == P_WORKSPACE
+)
+_DISMISS_FILES = Statement(
+    sa.update(stored_file)
+    .where(stored_file.c.id.in_(_files_of), stored_file.c.remove_at.is_(None))
+    .values(remove_at=P_NOW)
+)
+_HELD = Statement(sa.select(_c.id).where(_c.id == P_WORKSPACE, held(_c.id)))
 _DROP = (
+    Statement(sa.delete(records.workspace_file).where(records.workspace_file.c.workspace_id == P_WORKSPACE)),
     Statement(sa.delete(w.workspace_spec).where(w.workspace_spec.c.workspace_id == P_WORKSPACE)),
     Statement(sa.delete(w.workspace).where(_c.id == P_WORKSPACE)),
 )
@@ -250,7 +264,7 @@ async def remove_workspace(tx: Tx, command: RemoveWorkspace) -> None:
 
     Raises:
         NotFound: no such workspace.
-        Conflict: workflows use it; with `cascade` only those that go on are in the way.
+        Conflict: it is held; or workflows use it; with `cascade` only those that go on are in the way.
     """
     row = await workspace_row(tx, command.workspace_id, locked=True)
     use = await tx.one(_IN_USE, p_workspace_id=row.id)
@@ -265,6 +279,9 @@ async def remove_workspace(tx: Tx, command: RemoveWorkspace) -> None:
         from core.workflows.removing import remove_all_of  # workflows know their workspace
 
         await remove_all_of(tx, row.id)
+    if await tx.one(_HELD, p_workspace_id=row.id) is not None:
+        raise Conflict("the workspace is held", details={"reason_code": "legal_hold"})
+    await tx.run(_DISMISS_FILES, p_workspace_id=row.id, p_now=tx.now)
     for statement in _DROP:
         await tx.run(statement, p_workspace_id=row.id)
     _tell(tx, row.id, "workspace.deleted", {"slug": row.slug})

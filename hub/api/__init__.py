@@ -43,6 +43,7 @@ from hub.api import (
     workers,
     workflow_parts,
     workflows,
+    workspace_files,
     workspaces,
 )
 from hub.api.routing import Route, routes_of
@@ -85,6 +86,7 @@ ROUTES: Final[Sequence[Route]] = tuple(
         metering,
         governance,
         git_webhooks,
+        workspace_files,
         webhooks,
         push_configs,
         auth,
