@@ -64,6 +64,8 @@ class Expose:
     skills: Sequence[Mapping[str, Any]] = ()
     input_modes: Sequence[str] = PLAIN_MODES
     output_modes: Sequence[str] = PLAIN_MODES
+    required_extensions: Sequence[str] = ()
+    """URIs of protocol extensions that a caller must name."""
     is_active: bool = True
 
 
@@ -78,6 +80,7 @@ class ChangeExposure:
     skills: Sequence[Mapping[str, Any]] | None = None
     input_modes: Sequence[str] | None = None
     output_modes: Sequence[str] | None = None
+    required_extensions: Sequence[str] | None = None
     is_active: bool | None = None
 
 
@@ -110,6 +113,7 @@ class Exposure:
     skills: Sequence[Mapping[str, Any]] = field(hash=False)
     input_modes: Sequence[str] = field(hash=False)
     output_modes: Sequence[str] = field(hash=False)
+    required_extensions: Sequence[str] = field(hash=False)
     is_active: bool
     created_at: datetime
     updated_at: datetime
@@ -127,6 +131,7 @@ class Exposure:
             row.skills,
             row.input_modes,
             row.output_modes,
+            row.required_extensions,
             row.is_active,
             row.created_at,
             row.updated_at,
@@ -156,6 +161,7 @@ _CHANGED: Final = (
     "skills",
     "input_modes",
     "output_modes",
+    "required_extensions",
     "is_active",
 )
 _UPDATE = Statement(
@@ -195,6 +201,7 @@ async def expose(tx: Tx, command: Expose) -> Exposure:
         skills=[dict(skill) for skill in command.skills],
         input_modes=list(command.input_modes),
         output_modes=list(command.output_modes),
+        required_extensions=list(command.required_extensions),
         is_active=command.is_active,
         created_at=tx.now,
         updated_at=tx.now,

@@ -47,6 +47,7 @@ def agent_of(exposure: Exposure) -> ExposedAgent:
         required_tags=[exposure.target.tag] if exposure.target.play is None else (),
         play=exposure.target.play,
         path=PREFIX + exposure.slug,
+        required_extensions=exposure.required_extensions,
         slug=exposure.slug,
         exposure_id=exposure.id,
         tenant_id=exposure.tenant_id,

@@ -42,7 +42,8 @@ _URIS: Final = tuple(extension["uri"] for extension in DECLARED)
 
 def declared_with(required: Sequence[str]) -> list[dict[str, Any]]:
     """The extensions of a card whose agent insists on some."""
-    return [*DECLARED, *({"uri": uri, "required": True} for uri in required)]
+    ours = [{**one, "required": True} if one["uri"] in required else one for one in DECLARED]
+    return [*ours, *({"uri": uri, "required": True} for uri in required if uri not in _URIS)]
 
 
 def directory_of(agents: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def check_required(named: Iterable[str], required: Sequence[str]) -> None:
 
 def activated(named: Iterable[str], required: Sequence[str], protocol_version: str) -> dict[str, str]:
     """The service parameter that tells which extensions a call activated; nothing when there are none."""
-    active = [uri for uri in (*_URIS, *required) if uri in named]
+    active = [uri for uri in dict.fromkeys((*_URIS, *required)) if uri in named]
     if not active:
         return {}
     name = "X-A2A-Extensions" if protocol_version == LEGACY else "A2A-Extensions"

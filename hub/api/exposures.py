@@ -51,6 +51,7 @@ async def create_exposure(call: Call, body: v1.ExposureCreate) -> Reply:
             skills=_skills(body.skills),
             input_modes=body.input_modes,
             output_modes=body.output_modes,
+            required_extensions=body.required_extensions,
             is_active=body.is_active,
         ),
     )
@@ -111,6 +112,7 @@ async def patch_exposure(call: Call, body: v1.ExposurePatch) -> Reply:
             skills=None if body.skills is None else _skills(body.skills),
             input_modes=body.input_modes,
             output_modes=body.output_modes,
+            required_extensions=body.required_extensions,
             is_active=body.is_active,
         ),
     )
@@ -161,6 +163,7 @@ def exposure(call: Call, value: exposures.Exposure) -> v1.Exposure:
         ],
         "input_modes": list(value.input_modes),
         "output_modes": list(value.output_modes),
+        "required_extensions": list(value.required_extensions),
         "is_active": value.is_active,
         "url": f"{url}/a2a",
         "card_url": f"{url}/.well-known/agent-card.json",

@@ -24,6 +24,9 @@ Slug = Annotated[
 Said = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 _TYPE = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
 MediaType = Annotated[str, StringConstraints(pattern=rf"^{_TYPE}/{_TYPE}$", min_length=3, max_length=255)]
+Extension = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-+\--~]+$", max_length=255)]
+"""The URI of an extension, without the commas that separate them in a header."""
+Extensions = Annotated[list[Extension], Field(max_length=16)]
 Modes = Annotated[list[MediaType], Field(min_length=1, max_length=32)]
 
 
@@ -79,6 +82,8 @@ class ExposureCreate(Replayable):
     input_modes: Modes = ["text/plain", "application/json"]
     """Media types of what may be sent; parts of other types are refused."""
     output_modes: Modes = ["text/plain", "application/json"]
+    required_extensions: Extensions = []
+    """A call over A2A that does not activate all of these is refused; the card says so."""
     is_active: bool = True
     """Whether it can be addressed. One that cannot looks as if it were not there."""
 
@@ -92,6 +97,7 @@ class ExposurePatch(Replayable):
     skills: Skills | None = None
     input_modes: Modes | None = None
     output_modes: Modes | None = None
+    required_extensions: Extensions | None = None
     is_active: bool | None = None
 
 
@@ -139,6 +145,7 @@ class Exposure(TypedDict):
     skills: list[SkillOut]
     input_modes: list[str]
     output_modes: list[str]
+    required_extensions: list[str]
     is_active: bool
     url: str
     """Where it is reached over A2A."""

@@ -37,6 +37,8 @@ class ExposureRow(SQLModel, table=True):
     skills: list[Any] = Field(sa_type=Json)
     input_modes: list[str] = Field(sa_type=Json)
     output_modes: list[str] = Field(sa_type=Json)
+    required_extensions: list[str] = Field(sa_type=Json)
+    """URIs that a caller must name."""
     is_active: bool = True
     created_at: datetime = Field(sa_type=Instant)
     updated_at: datetime = Field(sa_type=Instant)

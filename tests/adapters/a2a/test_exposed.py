@@ -47,6 +47,24 @@ async def exposed(platform: Platform, slug: str = "tr", target: Target = ROLE, *
     return await platform.write(OPERATOR, expose, Expose(slug, target, **more))
 
 
+HITL = "https://kagent.dev/extensions/hitl/v1"
+
+
+async def test_an_exposure_may_insist_on_extensions(platform: Platform, ann: Client) -> None:
+    made = await exposed(platform, required_extensions=[HITL, "urn:x:own"])
+    card = (await ann.http.get("/agents/tr/.well-known/agent-card.json")).json()
+    declared = card["capabilities"]["extensions"]
+    assert {one["uri"] for one in declared if one.get("required")} == {HITL, "urn:x:own"}
+    assert len({one["uri"] for one in declared}) == len(declared)
+    at = At(ann, "tr")
+    refused = await at.rpc("ListTasks", A2A_Extensions=HITL)
+    assert refused["error"]["code"] == -32008
+    assert "urn:x:own" in refused["error"]["message"]
+    assert (await at.result("ListTasks", A2A_Extensions=f"{HITL}, urn:x:own"))["tasks"] == []
+    await platform.write(OPERATOR, change_exposure, ChangeExposure(made.id, required_extensions=[]))
+    assert (await at.result("ListTasks"))["tasks"] == []
+
+
 class At:
     """A raw client of one exposed agent."""
 

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("skills", Json(), nullable=False),
         sa.Column("input_modes", Json(), nullable=False),
         sa.Column("output_modes", Json(), nullable=False),
+        sa.Column("required_extensions", Json(), nullable=False),
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
