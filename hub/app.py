@@ -5,7 +5,7 @@ about a task.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -112,7 +112,7 @@ def build(
     public_url, stopping = settings.address(port), asyncio.Event()
     keyring = Keyring(secret.key, secret.previous)
     platform = Platform(store or open_store(settings.database_url))
-    files = DiskFiles(settings.files_path)
+    files, closing_files = _files(settings)
     clockwork = Clockwork(platform, storage=files)
 
     outbound = Outbound(Allowed.parse(settings.outbound_allow), listening=lambda: settings.all_sockets(port))
@@ -219,6 +219,7 @@ def build(
             prepare = Prepare(keyring, settings.admin_api_key)
             on_prepared(await platform.write(SYSTEM(DEFAULT_TENANT), bootstrap.prepare, prepare))
             stack.push_async_callback(outbound.close)
+            stack.push_async_callback(closing_files)
             for job in (clockwork, fanout, courier, delegator, registry, consent, gateway):
                 await job.start()
                 stack.push_async_callback(job.stop)
@@ -269,6 +270,27 @@ def _grpc(
         raise SettingsError("CROSSDOCK_GRPC_PORT", missing, "") from error
     host, port = settings.host.strip("[]"), settings.grpc_port or 0
     return GrpcServer(platform, config, authenticator, host=host, port=port)
+
+
+def _files(settings: Settings) -> tuple[Files, Callable[[], Coroutine[Any, Any, None]]]:
+    """Who keeps files, and how it is closed.
+
+    Raises:
+        SettingsError: its extra is not installed.
+    """
+    if settings.files_bucket is None:
+        return DiskFiles(settings.files_path), _nothing
+    try:
+        from adapters.files.s3 import S3Files
+    except ImportError as error:
+        missing = "needs the extra `s3` (pip install 'crossdock[s3]'), or must be a directory"
+        raise SettingsError("CROSSDOCK_FILES", missing, "/var/lib/crossdock/files") from error
+    bucket = S3Files(settings.files_bucket)
+    return bucket, bucket.close
+
+
+async def _nothing() -> None:
+    """A directory needs no closing."""
 
 
 def _body_limit(api: Api, path: str) -> int | None:

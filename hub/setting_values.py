@@ -30,6 +30,17 @@ def directory(value: str) -> str:
     return str(path.absolute())
 
 
+def files(value: str) -> str:
+    if "://" not in value:
+        return directory(value)
+    parts = urlsplit(value)
+    if parts.scheme != "s3" or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
+        raise BadValue(f"must be a directory or s3://BUCKET/PREFIX, not {value!r}")
+    if parts.query or parts.fragment:
+        raise BadValue("must have no query or fragment; the endpoint is in AWS_ENDPOINT_URL")
+    return value.rstrip("/")
+
+
 def flag(value: str) -> bool:
     lowered = value.lower()
     if lowered in {"1", "true", "yes", "on"}:

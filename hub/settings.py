@@ -39,9 +39,10 @@ class Settings:
         example="postgresql://crossdock@db.internal/crossdock",
     )
     files: str | None = setting(
-        "Directory for what is too large for the database, such as uploaded artifacts. Hubs that share a "
-        "database share it.",
-        parse=values.directory,
+        "Directory for what is too large for the database, such as uploaded artifacts; or "
+        "`s3://BUCKET/PREFIX`, with the extra `s3`, and the endpoint and credentials where AWS SDKs look for "
+        "them. Hubs that share a database share it.",
+        parse=values.files,
         default_text="`crossdock-files`, beside the database file or in the working directory",
         example="/var/lib/crossdock/files",
     )
@@ -249,8 +250,13 @@ class Settings:
         return (beside.parent if beside else Path.cwd()) / "crossdock.secret"
 
     @property
+    def files_bucket(self) -> str | None:
+        """The `s3://` address where files are kept, or None when it is a directory."""
+        return self.files if self.files is not None and self.files.startswith("s3://") else None
+
+    @property
     def files_path(self) -> Path:
-        """Where files are kept."""
+        """The directory where files are kept, unless they are in a bucket."""
         beside = self.database_path
         return Path(self.files or (beside.parent if beside else Path.cwd()) / "crossdock-files")
 

@@ -45,7 +45,7 @@ def doctor(out: Output, db: str | None) -> int:
     except SettingsError as problem:
         findings.append(Finding("fix", "settings", str(problem)))
     else:
-        for check in (_names, _database, _database_file, _secret, _address, _disk, _hub):
+        for check in (_names, _database, _database_file, _secret, _address, _disk, _files, _hub):
             findings.extend(check(settings))
     _print(out, findings)
     return ExitCode.FAILED if any(f.state == "fix" for f in findings) else ExitCode.DONE
@@ -153,6 +153,32 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(path.parent).free
     if free < LOW_DISK:
         yield Finding("fix", "disk", f"{free >> 20} MiB are free beside the database; it stops when full")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    bucket = settings.files_bucket
+    if bucket is None:
+        return
+    try:
+        from adapters.files.s3 import S3Files
+    except ImportError:
+        yield Finding("fix", "files", "a bucket needs the extra s3: pip install 'crossdock[s3]'")
+        return
+    from core.ports import FilesAway
+
+    async def look() -> None:
+        files = S3Files(bucket)
+        try:
+            await files.check()
+        finally:
+            await files.close()
+
+    try:
+        asyncio.run(look())
+    except FilesAway as problem:
+        yield Finding("fix", "files", f"{bucket} cannot be used: {problem}")
+    else:
+        yield Finding("ok", "files", f"{bucket} can be reached")
 
 
 def _hub(settings: Settings) -> Iterator[Finding]:

@@ -244,7 +244,7 @@ MADE = 12
 """Of each kind of thing, since the fuzzer removes some."""
 RECEIVER = "https://93.184.216.34/hook"
 """An address that needs no look-up."""
-KNOWN = {"tool_id": "fuzzed-1", "key": "k"}
+KNOWN = {"entity_type": "task", "tool_id": "fuzzed-1", "key": "k"}
 """Names in paths that may be there."""
 SEEN: dict[str, set[int]] = {}
 """The statuses of each operation in this run."""
@@ -256,7 +256,7 @@ def aimed(case: Any, target: Target, chance: random.Random) -> None:
     if "id" in (parameters or {}) and chance.random() < 0.8:
         kind = case.operation.path.split("/")[3]
         found = {"tasks": target.tasks, "agents": target.agents, "approvals": target.approvals}
-        found["a2a"] = target.tasks
+        found["a2a"] = found["governance"] = target.tasks
         pool = {**target.things, **found}.get(kind)
         wanted = FITTING.get(case.operation.definition.raw["operationId"])
         if wanted is not None and chance.random() < 0.7:

@@ -81,3 +81,21 @@ def test_a_secret_is_never_shown(crossdock: Shell, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CROSSDOCK_SECRET_KEY", "q" * 40)
     ran = crossdock("doctor", "--verbose")
     assert "q" * 40 not in ran.out + ran.err
+
+
+def test_a_bucket_that_cannot_be_reached_is_to_be_fixed(
+    crossdock: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = {
+        "CROSSDOCK_FILES": "s3://hub/files",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    for name, value in nowhere.items():
+        monkeypatch.setenv(name, value)
+    found = _by_check(crossdock("doctor", "--json"))
+    assert found["files"]["state"] == "fix"
+    assert "s3://hub/files" in found["files"]["message"]
