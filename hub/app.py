@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters import a2a, acp, mcp
@@ -47,6 +47,7 @@ from hub.api.call import Shared
 from hub.api.dispatch import Api
 from hub.api.routing import MIB, PREFIX
 from hub.authentication import Authenticator
+from hub.event_socket import EventSocket
 from hub.foreign_callers import ForeignCallers
 from hub.middleware import Edge, Render, authenticated
 from hub.oauth_pages import CLIENT_DOCUMENT
@@ -56,6 +57,7 @@ from hub.sessions import SESSIONS, Sessions
 from hub.settings import Settings, SettingsError
 from hub.version import version
 from hub.webhook_composer import WebhookComposer
+from hub.worker_socket import WorkerSocket
 
 if TYPE_CHECKING:
     from adapters.a2a.grpc_binding import GrpcServer
@@ -206,6 +208,12 @@ def build(
         ),
         Door(oauth_pages.routes(engine), public=oauth_pages.PATHS),
         Door(acp.routes(platform, speaking_acp, authenticator), acp.owns, acp.render_error),
+        Door(
+            [
+                WebSocketRoute(f"{PREFIX}/events", WorkerSocket(shared)),
+                WebSocketRoute(f"{PREFIX}/events/ws", EventSocket(shared)),
+            ]
+        ),
         *(door(platform) for door in further),
     ]
 
