@@ -211,6 +211,8 @@ async def judge_gate(tx: Tx, approval: Approval) -> None:
     Raises:
         Invalid, Conflict: as `decide_gate`.
     """
+    from core.work_items.gating import block_items, rework_items  # items advance their workflow
+
     assert approval.workflow_id is not None
     workflow = await workflow_row(tx, approval.workflow_id, locked=True)
     found = [row for row in await stage_rows(tx, workflow.id) if row.gate_id == approval.id]
@@ -227,8 +229,12 @@ async def judge_gate(tx: Tx, approval: Approval) -> None:
         case ApprovalStatus.CHANGES_REQUESTED:
             declared = (await definition_of(tx, workflow.id)).stages[stage.position]
             await _do_again(tx, workflow, declared, approval.feedback)
+            await rework_items(tx, workflow.id, stage.name, approval.feedback)
             sets["iteration_count"] = stage.iteration_count + 1
-        case ApprovalStatus.REJECTED | ApprovalStatus.BLOCKED:
+        case ApprovalStatus.BLOCKED:
+            await block_items(tx, workflow.id, stage.name, approval.feedback)
+            status = StageStatus.BLOCKED
+        case ApprovalStatus.REJECTED:
             status = StageStatus.BLOCKED
     gate_status = GateStatus(approval.status.value)
     await change_stage(

@@ -131,6 +131,9 @@ async def create_task(call: Call, body: v1.TaskCreate) -> Reply:
 )
 async def list_tasks(call: Call, query: v1.TaskQuery) -> Reply:
     """The tasks that the caller may see, newest first. The total is counted up to 10,000."""
+    steering = _steering(query)
+    if query.is_orchestrator_task not in (None, steering):
+        return Reply([], rendering.page(0, query.page, query.per_page))
     found = await call.read(
         read.list_tasks,
         read.ListTasks(
@@ -143,7 +146,7 @@ async def list_tasks(call: Call, query: v1.TaskQuery) -> Reply:
             assigned_agent_id=query.assigned_agent_id,
             parent_id=query.parent_id,
             stage_name=query.stage_name,
-            orchestrator=query.is_orchestrator_task,
+            orchestrator=steering,
             before=query.before,
             page=query.page,
             per_page=query.per_page,
@@ -151,6 +154,12 @@ async def list_tasks(call: Call, query: v1.TaskQuery) -> Reply:
     )
     meta = rendering.page(found.total, query.page, query.per_page)
     return Reply([rendering.task(task) for task in found.items], meta)
+
+
+def _steering(query: v1.TaskQuery) -> bool | None:
+    if query.execution_backend is None:
+        return query.is_orchestrator_task
+    return query.execution_backend == "runtime_only"
 
 
 @route(

@@ -158,6 +158,8 @@ class TaskQuery(Query):
     parent_id: Id | None = None
     stage_name: Short | None = None
     is_orchestrator_task: bool | None = None
+    execution_backend: Backend | None = None
+    """`runtime_only` are those of orchestrators."""
 
 
 @answer

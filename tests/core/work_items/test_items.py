@@ -169,3 +169,31 @@ async def test_stopping_an_item_stops_its_tasks(bench: Bench) -> None:
     with pytest.raises(Conflict) as late:
         await bench.complete(agent, ready.id, held.lease_id)
     assert reason(late.value) == "task_already_cancelled"
+
+
+async def test_changes_that_a_gate_requests_open_the_items_of_its_stage_again(bench: Bench) -> None:
+    stages = [{"name": "work", "gate": {"summary": "ok?"}}]
+    workflow, item = await bench.begun({"stages": stages}, owner_role="maker")
+    await bench.finish(item)
+    await bench.decide(workflow, "request_changes", "louder")
+    again = await bench.look(item)
+    assert (again.state, again.column_id, again.rework_count) == (WorkItemState.OPEN, "active", 1)
+    assert (again.next_expected_action, again.next_expected_actor) == ("rework", "maker")
+    assert (await bench.now(workflow)).state is WorkflowState.ACTIVE
+    await bench.task(item, role="maker")
+    await bench.done((await bench.tasks_of(item))[0])
+    await bench.finish(item)
+    await bench.decide(workflow, "approve")
+    assert (await bench.now(workflow)).state is WorkflowState.COMPLETED
+
+
+async def test_a_gate_that_blocks_blocks_what_is_open_in_its_stage(bench: Bench) -> None:
+    stages = [{"name": "work", "gate": {"summary": "ok?"}}]
+    workflow, item = await bench.begun({"stages": stages})
+    await bench.finish(item)
+    late = await bench.item(workflow, "late")
+    await bench.decide(workflow, "block", "not now")
+    seen = await bench.look(late)
+    assert (seen.state, seen.blocked_reason) == (WorkItemState.BLOCKED, "not now")
+    assert (await bench.look(item)).state is WorkItemState.COMPLETED
+    assert (await bench.now(workflow)).state is WorkflowState.ACTIVE

@@ -317,3 +317,14 @@ async def test_too_large_a_memory_is_refused_whole(yard: Yard) -> None:
     refused = await yard.patch(path, {**lease, "updates": {"b": "x" * 600_000}}, key=key)
     assert refused.status == 400
     assert [e["key"] for e in (await yard.hub.get(path, key=key)).data] == ["a"]
+
+
+async def test_tasks_are_found_by_the_backend_that_they_are_for(yard: Yard) -> None:
+    steering = (await yard.hub.post("/tasks", {"title": "s", "is_orchestrator_task": True})).data
+    plain = (await yard.hub.post("/tasks", {"title": "p"})).data
+    for query, found in (
+        ("execution_backend=runtime_only", [steering["id"]]),
+        ("execution_backend=runtime_plus_task", [plain["id"]]),
+        ("execution_backend=runtime_only&is_orchestrator_task=false", []),
+    ):
+        assert [task["id"] for task in (await yard.hub.get(f"/tasks?{query}")).data] == found
