@@ -117,6 +117,10 @@ _OF_TASK = tuple(
         t.dependency, t.push_config, t.delegation, work_items.handoff, records.git_activity,
     )
 )  # fmt: skip
+_NO_MEMORY = Statement(
+    sa.delete(work_items.memory_entry).where(work_items.memory_entry.c.subject_id.in_(_P_IDS))
+)
+"""Of tasks that belong to no work item; that of an item stays with it."""
 _NO_TASKS = Statement(sa.delete(t.task).where(_t.id.in_(_P_IDS)))
 _held_within = sa.exists().where(_t.workflow_id == _w.id, held(_t.id))
 _WORKFLOWS = Statement(
@@ -252,7 +256,7 @@ async def _remove_tasks(tx: Tx, wanted: Sequence[UUID]) -> int:
     ids = [row.id for row in await tx.all(_LOCK, p_ids=list(wanted))] if wanted else []
     if ids:
         await tx.run(_DISMISS, p_ids=ids, p_now=tx.now)
-        for statement in (*_OF_TASK, _NO_TASKS):
+        for statement in (*_OF_TASK, _NO_MEMORY, _NO_TASKS):
             await tx.run(statement, p_ids=ids)
     return len(ids)
 
