@@ -32,6 +32,8 @@ BUFFERED = 256
 """Events that a reader may be behind when the next page comes."""
 BUFFERED_BYTES = 1024 * 1024
 """The same in bytes of what happened."""
+TURNS = 32
+"""Turns of the event loop that readers get between two pages, at most."""
 
 
 class SlowReader(TooMany):
@@ -159,6 +161,11 @@ class Subscription:
             raise self._cut
         return []
 
+    @property
+    def full(self) -> bool:
+        """Whether as much waits for the reader as may, so that it falls behind with another page."""
+        return len(self._buffer) >= BUFFERED or self._bytes >= BUFFERED_BYTES
+
     def push(self, event: Event, page: int) -> None:
         """Hand over one event of a page, unless the reader does not want it.
 
@@ -169,7 +176,7 @@ class Subscription:
             return
         if page != self._page:
             self._page = page
-            if len(self._buffer) >= BUFFERED or self._bytes >= BUFFERED_BYTES:
+            if self.full:
                 self.cut(SlowReader("you read too slowly; reconnect with your cursor", retry_after=1))
                 return
         self._buffer.append(event)
@@ -221,6 +228,8 @@ class Tail:
         self._all: set[Subscription] = set()
         self._head = 0
         self._page = 0
+        self._told: set[Subscription] = set()
+        """Who was handed something of the present page."""
         self._wanted = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._stopped: HubError | None = None
@@ -273,6 +282,7 @@ class Tail:
     def leave(self, subscription: Subscription) -> None:
         """Forget a subscription."""
         self._all.discard(subscription)
+        self._told.discard(subscription)
         if subscription.task_id is not None:
             _discard(self._by_task, subscription.task_id, subscription)
         elif subscription.context is not None:
@@ -287,11 +297,21 @@ class Tail:
                 try:
                     more = await self._advance()
                     while more:
-                        await asyncio.sleep(0)  # the readers' turn: a page may be read without a pause
+                        await self._readers_turn()
                         more = await self._advance()
                 except HubError as error:  # the database is away; subscribers wait, nothing is lost
                     self._log.warning("the log cannot be read: %s", error.message)
                 await woken.wait(BACKSTOP)
+
+    async def _readers_turn(self) -> None:
+        """Let the readers of a page take it before the next one comes, which may be there without a pause.
+
+        A reader takes a few turns of the loop from one batch to the next; one that is stuck holds nobody up.
+        """
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+            if not any(subscription.full for subscription in self._told):
+                return
 
     async def _advance(self) -> bool:
         """Read one page and hand it out; tell whether there may be more."""
@@ -299,6 +319,7 @@ class Tail:
             return False
         rows = await self._store.read(Call(_EVERYWHERE, _read_after, self._head))
         self._page += 1
+        self._told.clear()
         for row in rows:
             if row.pos <= self._head:
                 continue
@@ -313,6 +334,7 @@ class Tail:
                 event = Event(row, row.size)
                 for subscription in [*(listeners or ()), *self._all]:
                     subscription.push(event, self._page)
+                    self._told.add(subscription)
         return len(rows) == PAGE
 
 

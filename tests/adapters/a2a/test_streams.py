@@ -13,6 +13,7 @@ from core.tasks.artifacts import PutArtifact, put_artifact
 from core.tasks.cancel import CancelTask, cancel
 from core.tasks.input import RequestInput, request_input
 from core.tasks.messages import AddMessage, add_message
+from core.tasks.progress import ReportProgress, report_progress
 from core.tasks.report import CompleteTask, FailTask, ReportedError, complete, fail
 from core.tasks.task import Claimed
 from schemas.vocabulary import InputKind
@@ -54,6 +55,29 @@ async def bring(executor: Executor, held: Claimed, text: str, **more: Any) -> No
 
 async def done(executor: Executor, held: Claimed, output: Any = None) -> None:
     await executor.do(complete, CompleteTask(held.task.id, output=output, lease_id=held.lease_id))
+
+
+async def test_a_thousand_events_of_one_commit_reach_a_reader_who_reads(
+    app: ASGIApp, executor: Executor
+) -> None:
+    streams = [listen(app, "SendStreamingMessage", message("go"))]
+    await streams[0].frame()
+    held = await executor.take()
+    streams.append(listen(app, "SubscribeToTask", {"id": str(held.task.id)}))
+    await streams[1].frame()
+    chunks = [
+        PutArtifact(held.task.id, [{"text": str(n)}], artifact_id="a", append=n > 0, last_chunk=n == 999)
+        for n in range(1_000)
+    ]
+    await executor.do(report_progress, ReportProgress(held.task.id, held.lease_id, chunks))
+    await done(executor, held)
+    for stream in streams:
+        texts = [
+            frame["artifactUpdate"]["artifact"]["parts"][0]["text"]
+            for frame in await stream.rest()
+            if "artifactUpdate" in frame
+        ]
+        assert texts == [str(n) for n in range(1_000)]
 
 
 async def test_a_stream_tells_the_whole_life_of_a_task(app: ASGIApp, executor: Executor) -> None:
