@@ -79,16 +79,15 @@ class Unreliable:
         self.accepted.append(told)
         return web.Response()
 
-    async def until(self, events: int) -> bool:
-        """Whether so many different events were accepted before nothing more came."""
-        while len({told["pos"] for told in self.accepted}) < events:
+    async def until(self, expected: set[int]) -> None:
+        """Return once all of these were accepted, or nothing more comes."""
+        while not expected <= {told["pos"] for told in self.accepted}:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(QUIET_SECONDS):
                     await self._arrived.wait()
             except TimeoutError:
-                return False
-        return True
+                return
 
 
 class Work:
@@ -120,7 +119,20 @@ class Work:
         held = await self.post("/tasks/claim", claim, f"claim-{n}")
         assert len(held) == len(made) == BATCH
         results = [{"task_id": one["id"], "lease_id": one["lease_id"], "output": n} for one in held]
-        await self.post("/tasks/complete-batch", {"results": results}, f"complete-{n}")
+        done = await self.post("/tasks/complete-batch", {"results": results}, f"complete-{n}")
+        assert all("data" in one for one in done), done
+
+    async def logged(self) -> set[int]:
+        """Where the hub's log has what was to be told."""
+        found: set[int] = set()
+        query = {"after": "0", "limit": "100", "entity_type": "task"}
+        while True:
+            async with self._session.get(f"{self._hub.url}/api/v1/events", params=query) as answer:
+                page = await answer.json()
+            found |= {event["id"] for event in page["data"]}
+            if not page["meta"]["has_more"]:
+                return found
+            query["after"] = str(page["meta"]["next_after"])
 
 
 async def run(directory: Path, database_url: str, *, events: int, kills: int, seed: int) -> Report:
@@ -151,16 +163,20 @@ async def run(directory: Path, database_url: str, *, events: int, kills: int, se
                     await hub.kill()
                     await receiver.restart()
                     await hub.start()
-            whole = await receiver.until(batches * BATCH * PER_TASK)
+            expected = await work.logged()
+            await receiver.until(expected)
     finally:
         await hub.kill()
         await receiver.stop()
-    return _judged(database_url, time.monotonic() - began, receiver, batches * BATCH * PER_TASK, whole)
+    report = _judged(database_url, time.monotonic() - began, receiver, expected)
+    if len(expected) < batches * BATCH * PER_TASK:
+        report.faults.append(f"the log has {len(expected):,} events only")
+    return report
 
 
-def _judged(url: str, seconds: float, receiver: Unreliable, events: int, whole: bool) -> Report:
+def _judged(url: str, seconds: float, receiver: Unreliable, expected: set[int]) -> Report:
     figures = {
-        "events": events,
+        "events": len(expected),
         "requests": receiver.seen,
         "refused": receiver.refused,
         "left hanging": receiver.hung,
@@ -169,8 +185,9 @@ def _judged(url: str, seconds: float, receiver: Unreliable, events: int, whole: 
     }
     report = Report(url.split(":")[0], seconds, figures)
     positions = {told["pos"] for told in receiver.accepted}
-    if not whole or len(positions) != events:
-        report.faults.append(f"{len(positions):,} of {events:,} events were accepted")
+    if positions != expected:
+        missing, more = len(expected - positions), len(positions - expected)
+        report.faults.append(f"{missing:,} events were never accepted, and {more:,} are not in the log")
     if receiver.forged:
         report.faults.append(f"{receiver.forged} requests had a signature that does not verify")
     order: dict[str, list[int]] = defaultdict(list)
