@@ -1,5 +1,6 @@
 """Execution logs and metering over REST."""
 
+import asyncio
 import csv
 import io
 import json
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hub.openapi import PATH
 from schemas.vocabulary import Scope
 from tests.fakes import FakeClock
 from tests.hub.api.hub import UNLIKELY, Hub
@@ -130,20 +132,6 @@ async def test_a_log_of_a_foreign_task_is_as_if_it_were_not_there(hub: Hub) -> N
     assert (await hub.get("/logs/export", key=mine)).status == 403
 
 
-async def test_writing_about_a_task_renews_the_lease_of_its_holder_alone(hub: Hub, clock: FakeClock) -> None:
-    worker = await hub.key(Scope.WORKER)
-    made = (await hub.post("/workers/register", {"name": "w"})).status  # where workers are known
-    agent = await hub.agent(key=worker)
-    assert made in (201, 404)
-    task = await hub.claimed(agent)
-    lease = {"lease_id": task["lease_id"]}
-    clock.advance(50)
-    await written(hub, {"task_id": task["id"]})  # an operator, who does not hold it
-    clock.advance(11)
-    late = await hub.post(f"/tasks/{task['id']}/complete", lease, key=agent["api_key"])
-    assert late.status == 409
-
-
 async def test_logs_are_followed_as_they_come(hub: Hub) -> None:
     await written(hub, {"operation": "before"})
     async with hub.stream("/logs/stream?operation=wanted") as stream:
@@ -189,6 +177,26 @@ async def test_an_export_holds_everything_and_no_formula(hub: Hub) -> None:
     rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
     assert [row["operation"] for row in rows] == [f"'=o{number}" for number in range(600)]
     assert json.loads((await hub.get("/logs/export?level=debug")).body) == []
+
+
+async def test_a_workflows_budget_counts_what_was_metered(hub: Hub) -> None:
+    paths = json.loads(PATH.read_text())["paths"]
+    made: dict[str, Any] = {}
+    for kind in ("workspaces", "playbooks", "workflows"):
+        operation = paths[f"/api/v1/{kind}"]["post"]
+        body = operation["requestBody"]["content"]["application/json"]["example"]
+        for name in ("workspace", "playbook"):
+            if f"{name}_id" in body:
+                body[f"{name}_id"] = made[f"{name}s"]["id"]
+        made[kind] = (await hub.post(f"/{kind}", body)).data
+    path = f"/workflows/{made['workflows']['id']}"
+    async with asyncio.timeout(10):
+        while not (tasks := (await hub.get(path)).data["tasks"]):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.02)
+    metered = {"task_id": tasks[0]["id"], "tokens_input": 30, "tokens_output": 12, "cost_usd": 0.25}
+    assert (await hub.post("/metering/events", metered)).data["workflow_id"] == made["workflows"]["id"]
+    budget = (await hub.get(f"{path}/budget")).data
+    assert (budget["tokens_used"], budget["cost_used_usd"]) == (42, 0.25)
 
 
 async def test_what_was_used_is_written_read_and_summed_up(hub: Hub) -> None:
