@@ -23,7 +23,7 @@ from core.jobs.fanout import CURSOR
 from core.platform import Platform
 from core.store import tables as t
 from core.store.statement import Statement, insert
-from core.store.tables import records, work_items, workflows
+from core.store.tables import records, work_items, workers, workflows
 from core.store.tables.operations import stored_file
 from core.store.tx import Tx
 from core.store.types import Id, Instant
@@ -115,6 +115,7 @@ _OF_TASK = tuple(
     for table in (
         t.attempt, t.message, t.artifact_chunk, t.artifact, t.input_request, t.approval_decider, t.approval,
         t.dependency, t.push_config, t.delegation, work_items.handoff, records.git_activity,
+        workers.checkpoint,
     )
 )  # fmt: skip
 _NO_MEMORY = Statement(

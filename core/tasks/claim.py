@@ -27,6 +27,7 @@ from core.store.engine import in_step
 from core.store.statement import Row, Statement
 from core.store.tx import Tx
 from core.store.types import Id
+from core.tasks.checkpoint import kept_of
 from core.tasks.release import release
 from core.tasks.report import arm_timeout
 from core.tasks.task import Claimed, Claims, Message, Task
@@ -296,7 +297,8 @@ async def _claimed(tx: Tx, row: Row, until: object, command: ClaimTasks) -> Clai
     messages: list[Message] = []
     if command.include_context:
         messages = [Message.of(m) for m in await tx.all(_MESSAGES, p_task_id=row.id)]
-    return Claimed(Task.of(row), row.lease_id, until, messages)  # type: ignore[arg-type]
+    kept = await kept_of(tx, row.id) if row.attempt > 1 else None
+    return Claimed(Task.of(row), row.lease_id, until, messages, kept)  # type: ignore[arg-type]
 
 
 async def claim_waiting(

@@ -143,6 +143,8 @@ class Claimed:
     lease_expires_at: datetime
     messages: Sequence["Message"] = ()
     """The conversation so far, when the claim asked for it."""
+    checkpoint: Any = None
+    """What an attempt before this one kept, so that its work need not be done again."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from core.errors import HubError
-from core.tasks import claim, lease, report
+from core.tasks import checkpoint, claim, lease, report
 from core.tasks.task import Task
 from hub.api import rendering
 from hub.api.batch import accepted, refused, settled
@@ -129,6 +129,26 @@ async def renew_lease(call: Call, body: v1.LeaseRequest) -> Reply:
     else:
         state = await call.platform.write(caller, lease.renew, command)
     return Reply(rendering.lease(state))
+
+
+@route(
+    "POST",
+    "/tasks/{id}/checkpoint",
+    scope=Scope.AGENT,
+    body=v1.CheckpointRequest,
+    returns=v1.CheckpointKept,
+    errors=_LATE,
+    max_bytes=MIB // 4,
+    summary="Keep where an attempt stands",
+    operation_id="tasks_checkpoint",
+    example={"lease_id": _LEASE, "state": {"pages_read": 12}},
+)
+async def keep_checkpoint(call: Call, body: v1.CheckpointRequest) -> Reply:
+    """Replaces what was kept before. The next claim brings it, so that a retry does not pay twice."""
+    command = checkpoint.KeepCheckpoint(call.id, body.lease_id, body.state)
+    kept = await call.write(checkpoint.keep_checkpoint, command)
+    data: v1.CheckpointKept = {"attempt": kept.attempt, "version": kept.version}
+    return Reply(data)
 
 
 @route(

@@ -127,6 +127,7 @@ def claimed(value: Claimed) -> execution.Claimed:
         "resource_bindings": value.task.extras.get("resource_bindings"),
         "messages": [message(said) for said in value.messages],
         "credentials": {"gateway_claim_handle": handle_of(value.lease_id)},
+        "checkpoint": value.checkpoint,
     }
 
 

@@ -64,6 +64,24 @@ class Claimed(Task):
     messages: list[Message]
     """The conversation so far, when the claim asked for it."""
     credentials: ClaimHandles
+    checkpoint: Any
+    """What an attempt before this one kept with `POST /tasks/{id}/checkpoint`; null where none did."""
+
+
+class CheckpointRequest(Replayable):
+    """Where the attempt stands: any JSON value that the next one can go on from."""
+
+    lease_id: Id
+    state: Any
+
+
+@answer
+class CheckpointKept(TypedDict):
+    """It is kept."""
+
+    attempt: int
+    version: int
+    """The task's version that it took."""
 
 
 class LeaseRequest(Body):

@@ -60,5 +60,17 @@ class WorkerSignalRow(SQLModel, table=True):
     acked_at: datetime | None = Field(default=None, sa_type=Instant)
 
 
+class CheckpointRow(SQLModel, table=True):
+    """What the last attempt that did so kept of its work."""
+
+    __tablename__ = "task_checkpoint"
+    task_id: UUID = Field(primary_key=True, sa_type=Id)
+    tenant_id: UUID = Field(sa_type=Id)
+    attempt: int
+    state: Any | None = Field(sa_type=Json)
+    kept_at: datetime = Field(sa_type=Instant)
+
+
+checkpoint = table("task_checkpoint")
 worker = table("worker")
 worker_signal = table("worker_signal")
