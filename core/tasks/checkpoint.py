@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from core.fencing import P_TASK
 from core.journal import tell
 from core.lifecycle import Who, touch
-from core.store.statement import Statement, insert
+from core.store.statement import Row, Statement, insert
 from core.store.tables.workers import checkpoint as c
 from core.store.tx import Tx
 from core.tasks.artifacts import WORKING
@@ -74,7 +74,9 @@ async def keep_checkpoint(tx: Tx, command: KeepCheckpoint) -> Kept:
     return Kept(row.attempt, row.version)
 
 
-async def kept_of(tx: Tx, task_id: UUID) -> Any:
-    """What was kept last of a task that the caller holds; None where nothing was."""
-    row = await tx.one(_OF, p_task_id=task_id)
-    return None if row is None else row.state
+async def kept_of(tx: Tx, task: Row) -> Any:
+    """What was kept last of a task that the caller has claimed; None where nothing was."""
+    if task.attempt == 1:  # nobody was there before
+        return None
+    found = await tx.one(_OF, p_task_id=task.id)
+    return None if found is None else found.state

@@ -294,11 +294,9 @@ async def started(tx: Tx, row: Row, *, fence: Fence = Fence.SEEN) -> Row:
 
 
 async def _claimed(tx: Tx, row: Row, until: object, command: ClaimTasks) -> Claimed:
-    messages: list[Message] = []
-    if command.include_context:
-        messages = [Message.of(m) for m in await tx.all(_MESSAGES, p_task_id=row.id)]
-    kept = await kept_of(tx, row.id) if row.attempt > 1 else None
-    return Claimed(Task.of(row), row.lease_id, until, messages, kept)  # type: ignore[arg-type]
+    said = await tx.all(_MESSAGES, p_task_id=row.id) if command.include_context else []
+    messages = [Message.of(m) for m in said]
+    return Claimed(Task.of(row), row.lease_id, until, messages, await kept_of(tx, row))  # type: ignore[arg-type]
 
 
 async def claim_waiting(
