@@ -95,6 +95,23 @@ async def preview(call: Call) -> Octets:
     return await _content(call, inline=True)
 
 
+@route(
+    "GET",
+    "/tasks/{id}/artifacts/{artifact_id:text}/permalink",
+    scope=Scope.AGENT,
+    returns=v1.Permalink,
+    errors=(404,),
+    summary="Where an artifact stays",
+    operation_id="artifacts_permalink",
+)
+async def permalink(call: Call) -> Reply:
+    """An address to hand on: that of the content, which stays over every change of it."""
+    found = await call.read(artifacts.get_artifact, artifacts.GetArtifact(call.id, call.texts["artifact_id"]))
+    path = rendering.artifact(found)["download_url"]
+    data: v1.Permalink = {"url": f"{call.shared.public_url.rstrip('/')}{path}"}
+    return Reply(data)
+
+
 async def _content(call: Call, *, inline: bool) -> Octets:
     query = artifacts.GetArtifact(call.id, call.texts["artifact_id"])
     found = await call.read(contents.get_content, query)

@@ -8,6 +8,8 @@ from pydantic_core import to_json
 from core import events
 from core.errors import Invalid
 from core.events import Event, EventFilter
+from core.tasks import read
+from core.transitions import FINAL
 from hub.api import rendering
 from hub.api.call import Answer, Call, Reply
 from hub.api.routing import route
@@ -93,7 +95,52 @@ async def stream_events(call: Call, query: v1.StreamQuery) -> Answer:
     return stream
 
 
-def _cursor(call: Call, query: v1.StreamQuery) -> int | None:
+@route(
+    "GET",
+    "/tasks/{id}/stream",
+    scope=Scope.AGENT,
+    query=v1.TaskStreamQuery,
+    errors=(404, 410),
+    stream=True,
+    summary="Follow a task",
+    operation_id="tasks_stream",
+)
+async def stream_task(call: Call, query: v1.TaskStreamQuery) -> Answer:
+    """The task's events as server-sent events, from its first one or from `Last-Event-ID` or `after` on. Once
+    the task is final and all was told, `event: task_end` closes the stream."""
+    await call.read(read.get_task, read.GetTask(call.id))
+    feed = events.follow(call.platform, call.caller, EventFilter(task_id=call.id), _cursor(call, query) or 0)
+    call.shared.streams.take(call.caller.principal_id)
+    stream = EventStream(
+        _until_final(call, feed),
+        until=call.shared.ended,
+        done=lambda: call.shared.streams.free(call.caller.principal_id),
+    )
+    await stream.open(_CONNECTED)
+    return stream
+
+
+async def _until_final(call: Call, feed: AsyncIterator[tuple[int, Sequence[Event]]]) -> AsyncIterator[bytes]:
+    newest = events.ReadEvents(EventFilter(task_id=call.id), limit=1)
+    try:
+        async for reached, batch in feed:
+            if batch:
+                yield b"".join([_encoded(event) for event in batch])
+            else:
+                yield b": pos %d\n\n" % reached
+            task = await call.read(read.get_task, read.GetTask(call.id))
+            if task.state not in FINAL:
+                continue
+            # Its last event may still be without its place in the log.
+            (last,) = (await call.read(events.read_events, newest)).items
+            if (last.version or 0) >= task.version and last.pos <= reached:
+                yield frame(to_json({"task_id": task.id, "state": task.state.wire}), "task_end")
+                return
+    finally:
+        await feed.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+
+def _cursor(call: Call, query: v1.StreamQuery | v1.TaskStreamQuery) -> int | None:
     said = call.header(b"last-event-id")
     if said is None or not said.strip():
         return query.after

@@ -176,6 +176,7 @@ def artifact(value: Artifact) -> content.Artifact:
         "checksum_sha256": None if value.sha256 is None else value.sha256.hex(),
         "download_url": f"{here}/content",
         "preview_url": f"{here}/preview",
+        "permalink_url": f"{here}/permalink",
         "preview_mode": mode,
         "preview_eligible": mode != "unsupported" and value.size_bytes <= MOST_SHOWN,
         "created_at": stamp(value.created_at),

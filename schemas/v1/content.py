@@ -178,10 +178,20 @@ class Artifact(TypedDict):
     download_url: str
     """Its content as bytes; relative to the hub's address."""
     preview_url: str
+    permalink_url: str
+    """Tells the absolute address of the content, which stays the same over changes."""
     preview_mode: Literal["text", "image", "pdf", "unsupported"]
     preview_eligible: bool
     created_at: Instant
     updated_at: Instant
+
+
+@answer
+class Permalink(TypedDict):
+    """Where an artifact's content is, for as long as it is there."""
+
+    url: str
+    """Absolute. Whoever opens it needs a key that may see the task."""
 
 
 class ContentQuery(LeaseQuery):

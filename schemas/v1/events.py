@@ -58,6 +58,16 @@ class StreamQuery(EventFilters):
     after: Cursor | None = None
 
 
+class TaskStreamQuery(Query):
+    """From where to follow a task; the header `Last-Event-ID` says the same."""
+
+    after: Cursor | None = None
+    agent_id: Id | None = None
+    """For clients of the contract; whose task it is, the key says."""
+    from_turn: Annotated[int, Field(ge=0)] | None = None
+    """For clients of the contract; the stream begins with the task."""
+
+
 @answer
 class Event(TypedDict):
     """Something that happened."""

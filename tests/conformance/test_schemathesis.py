@@ -44,7 +44,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-STREAMS = {"events_stream", "legacy_a2a_events", "logs_stream"}
+STREAMS = {"events_stream", "legacy_a2a_events", "logs_stream", "tasks_stream"}
 """Never end by themselves; tested by hand."""
 SCOPES = [None, *Scope]
 POOLS = ("working", "judged", "asking", "failed", "working", "judged", "permission", "done", "asking")
