@@ -23,6 +23,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from core.egress import NOTHING, Address, Allowed, Blocked, check_address, check_target, parse_target
+from core.trace import PRESENT, TRACEPARENT
 
 CONNECT_SECONDS: Final = 5.0
 RESOLVE_SECONDS: Final = 3.0
@@ -113,6 +114,9 @@ class Session:
         Raises:
             OutboundError: blocked, unreachable, tls or timeout.
         """
+        part_of = PRESENT.get()
+        if part_of is not None:
+            headers = {TRACEPARENT: part_of, **(headers or {})}
         attempt = _Attempt()
         token = _ATTEMPT.set(attempt)
         try:

@@ -27,6 +27,7 @@ class Caller:
     replay_key: str | None = None
     """Present when the caller wants a repeat to be recognised."""
     trace: str | None = None
+    """The W3C trace parent that the call came with."""
     full: bool = False
     """On a face that shows only its caller's own: act with all that the credential allows. MCP's tools do."""
     task_id: UUID | None = None

@@ -40,7 +40,7 @@ from core.ports import Composer, Files
 from core.push_targets import PUSH
 from core.store import Store, migrate, open_store
 from core.webhook_targets import WEBHOOKS
-from hub import docs, health, oauth_pages
+from hub import docs, health, metrics, oauth_pages
 from hub.admission import Admission, Site
 from hub.api import ROUTES, legacy_a2a
 from hub.api.call import Shared
@@ -190,7 +190,10 @@ def build(
         platform, speaking_mcp, outbound, credentials=credentials, presence=presence, alone=alone
     )
     over_grpc = _grpc(settings, platform, speaking_a2a, authenticator) if settings.grpc_port else None
+    open_places = {"streams": streams, "long_polls": waits}
+    seen = metrics.Metrics(platform, open_places, version(), stopping.is_set)
     doors = [
+        Door(metrics.routes(seen)),
         Door(health.routes(platform, stopping.is_set), public=frozenset(health.PATHS)),
         Door(docs.routes(), public=docs.PATHS),
         Door(legacy_a2a.card_routes(public_url), public=frozenset({legacy_a2a.CARD})),
@@ -258,6 +261,7 @@ def build(
         ),
         body_limit=partial(_body_limit, api),
         is_rationed=api.is_rationed,
+        answered=seen.answered,
         renderers=[(door.owns, door.render) for door in doors if door.render is not None],
     )
     return App(edge, platform, public_url, stopping, streams, api.is_upload, files)

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from core import trace
 from core.caller import SYSTEM, Caller
 from core.credentials import CREDENTIALS, FindKey, Identity, NoteUse, find_key, note_use
 from core.errors import Forbidden, HubError, TooMany, Unauthenticated, Unavailable
@@ -41,6 +42,7 @@ _MOST_CACHED: Final = 20_000
 _MOST_BYTES: Final = 8192
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REST: Final = "rest"
+_TRACEPARENT: Final = trace.TRACEPARENT.encode()
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +124,12 @@ class Authenticator:
             raise self.refusal(scope, str(wrong), guessed=wrong.guessed) from None
         if proof.presence is not None:
             self._presence(proof.presence)
-        return proof.caller if face == _REST else proof.seen_from(face)
+        caller = proof.caller if face == _REST else proof.seen_from(face)
+        for name, value in scope["headers"]:
+            if name == _TRACEPARENT:
+                found = trace.valid(value.decode("latin-1"))
+                return caller if found is None else replace(caller, trace=found)
+        return caller
 
     async def prove_key(self, text: str, scope: Scope) -> Identity:
         """What an API key proves that came in a body. Raises as `identify`."""

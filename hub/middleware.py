@@ -59,6 +59,7 @@ class Edge:
         is_public: (method, path) for which no credential is asked; whatever else comes in has a caller.
         body_limit: bytes that a body on this path may have; None where the face counts by itself.
         is_rationed: (method, path) of calls under `RATIONED`.
+        answered: hears of each answer over HTTP when it begins: its status, and how long it took.
         renderers: (owns this path, its form of refusals), first match wins; else the envelope.
     """
 
@@ -74,6 +75,7 @@ class Edge:
         renderers: Sequence[tuple[Callable[[str], bool], Render]] = (),
         fuse: Rate = FUSE,
         rationed: Rate = RATIONED,
+        answered: Callable[[Scope, int, float], None] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._app = app
@@ -83,6 +85,7 @@ class Edge:
         self._body_limit = body_limit
         self._is_rationed = is_rationed
         self._renderers = renderers
+        self._answered = answered
         self._fuse = Buckets(fuse, clock=clock)
         self._rationed = Buckets(rationed, clock=clock)
 
@@ -100,12 +103,15 @@ class Edge:
         # Starlette's router raises its 404 and 405 instead of writing them when an app is named.
         scope.setdefault("app", self)
         added = [(b"x-request-id", request_id), _NOSNIFF]
-        begun = False
+        begun, came = False, monotonic()
+        answered = self._answered if kind == "http" else None
 
         async def send_out(message: Message) -> None:
             nonlocal begun
             if message["type"] in _STARTS:
                 begun = True
+                if answered is not None:
+                    answered(scope, message["status"], monotonic() - came)
                 sent = [*message.get("headers", ()), *added]
                 if not any(name == b"cache-control" for name, _ in sent):
                     sent.append(_NO_STORE)

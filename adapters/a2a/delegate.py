@@ -25,6 +25,7 @@ from core.platform import Platform
 from core.remote_records import CHANGED, Standing, active_remotes
 from core.tasks.claim import ClaimTasks, claim_waiting
 from core.tasks.task import Claims
+from core.trace import within
 
 EVER = 10.0 * 365 * 24 * 3600
 """Seconds; longer than any lease."""
@@ -189,7 +190,8 @@ class Delegator:
 
     async def _run(self, post: _Post, errand: Errand) -> None:
         try:
-            await errand.run()
+            with within(errand.trace):
+                await errand.run()
         except Exception:
             logger.exception("an errand was interrupted")
         task = asyncio.current_task()

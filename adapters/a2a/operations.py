@@ -32,6 +32,7 @@ from core.tasks.cancel import CancelTask, cancel
 from core.tasks.read import GetTask, ListOwn, list_own, version_of, view_task
 from core.tasks.submit import SubmitTask, submit_view
 from core.tasks.task import TaskView
+from core.trace import told_by
 from schemas.vocabulary import TaskState
 
 TITLE: Final = 120
@@ -175,7 +176,7 @@ async def _accept(
     notify = None
     if request.push is not None:
         notify = await push.inline(dispatcher, call, request.push, request.task_id)
-    caller = call.caller
+    caller = told_by(call.caller, request.message_metadata, request.metadata)
     if call.idempotency_key is not None:
         if len(call.idempotency_key) > wire.MAX_ID:
             raise errors.invalid("Idempotency-Key", f"at most {wire.MAX_ID} characters")

@@ -27,6 +27,7 @@ from core.sessions.opening import AttachSession, ForkSession, OpenSession, attac
 from core.sessions.session import ListSessions, OneSession, Session, get_session, list_sessions
 from core.sessions.transcript import OpenQuestions
 from core.sessions.turns import PromptSession, StopTurns, prompt, stop_turns
+from core.trace import told_by
 from schemas.acp import TOKEN
 
 T = TypeVar("T")
@@ -179,7 +180,7 @@ async def prompt_session(connection: Connection, call: Call) -> Any:
     params = call.params
     session_id: str = params["sessionId"]
     blocks = params["prompt"]
-    caller, parts = connection.keyed(params), parts_of(blocks)
+    caller, parts = told_by(connection.keyed(params), params.get(wire.META)), parts_of(blocks)
     attachment = await _following(connection, session_id)
     command = PromptSession(
         session_id,

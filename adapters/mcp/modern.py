@@ -16,6 +16,7 @@ from adapters.mcp.exchange import Call, McpServer, Notification, Result, Wanted
 from adapters.mcp.request import Incoming
 from core.caller import Caller
 from core.errors import Unavailable
+from core.trace import told_by
 
 _TTL_MS: Final = 60_000
 """How long lists may be kept where the server does not say."""
@@ -43,7 +44,7 @@ class Modern:
             return Response(status_code=202)
         envelope = request.envelope_of(incoming)
         call = Call(
-            caller,
+            told_by(caller, incoming.params.get("_meta")),
             envelope.version,
             asked.id,
             asked.method,

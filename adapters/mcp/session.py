@@ -21,6 +21,7 @@ from core.caller import Caller
 from core.errors import NotFound, Unavailable
 from core.mcp_sessions import McpSession, OpenSession, SessionOf, SetLevel, Subscribe
 from core.platform import Platform
+from core.trace import told_by
 
 _JSON, _SSE = "application/json", "text/event-stream"
 _OLDEST_OF_HEADER: Final = "2025-03-26"
@@ -155,7 +156,7 @@ class Sessions:
     def _call(self, id: jsonrpc.Id, method: str, params: Mapping[str, Any], session: McpSession) -> Call:
         settings = {} if session.log_level is None else {"logLevel": session.log_level}
         return Call(
-            self._caller,
+            told_by(self._caller, params.get("_meta")),
             session.protocol_version,
             id,
             method,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from core import access, routing
+from core import access, routing, trace
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.fencing import P_NOW, P_TASK
 from core.journal import tell
@@ -336,7 +336,11 @@ async def _columns(
         "input": _input(command),
         "context": dict(command.context),
         "attributes": dict(command.metadata),
-        "extras": {**command.extras, **({"orchestrator": True} if command.orchestrator else {})},
+        "extras": {
+            **trace.carried(caller.trace),
+            **command.extras,
+            **({"orchestrator": True} if command.orchestrator else {}),
+        },
         "output": None,
         "error": None,
         "report": None,

@@ -16,6 +16,7 @@ from hub.answers import JSON, MethodNotAllowed, enveloped, request_id_of, send_a
 from hub.api import reading
 from hub.api.call import Answer, Call, Disconnected, Reply, Shared
 from hub.api.routing import MIB, PREFIX, Route, RouteTree
+from hub.metrics import ROUTE
 from schemas import vocabulary
 
 Authenticate = Callable[[Scope], Awaitable[Caller]]
@@ -79,6 +80,7 @@ class Api:
         route = methods.get(_plain(scope["method"]))
         if route is None or (route.stream and scope["method"] == "HEAD"):
             raise MethodNotAllowed(scope["method"], methods)
+        scope["state"][ROUTE] = route.url_path
         caller = await self._caller(route, scope)
         ids, free = reading.path_parameters(route, texts)
         call = Call(scope, receive, self._shared, caller, ids, free)

@@ -61,6 +61,7 @@ def task(value: Task) -> tasks.Task:
             "external_id": value.origin.external_id,
         },
         "request_id": extras.get("request_id"),
+        "traceparent": extras.get("traceparent"),
         "depends_on": list(value.depends_on),
         "on_dependency_failure": cast(OnDependencyFailure, policy["on_dependency_failure"]),
         "required_tags": list(value.required_tags),

@@ -78,7 +78,7 @@ class Program:
                 self._argv,
                 directory=directory,
                 stdin=task_on_stdin(claim),
-                environ={**self._environ, "CROSSDOCK_TASK_ID": claim.id},
+                environ={**self._environ, **_trace(claim), "CROSSDOCK_TASK_ID": claim.id},
                 open_files=limits.open_files,
                 largest_file=limits.largest_file,
             ) as process:
@@ -141,6 +141,12 @@ class Program:
             return output.value()
         artifact = await reporter.file("output.txt", output.whole, "text/plain; charset=utf-8")
         return {"artifact_id": artifact.id, "size_bytes": len(output.whole)}
+
+
+def _trace(claim: Claim) -> dict[str, str]:
+    """What a program finds of the trace that its task is part of, where OpenTelemetry looks for it."""
+    found = claim.raw.get("traceparent")
+    return {"TRACEPARENT": found} if isinstance(found, str) else {}
 
 
 def passed_on(also: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> dict[str, str]:

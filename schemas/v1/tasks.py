@@ -215,6 +215,8 @@ class Task(TypedDict):
     context_id: str
     origin: Origin
     request_id: str | None
+    traceparent: str | None
+    """The W3C trace context that it was submitted with: its executor's work is part of it."""
     depends_on: list[IdText]
     on_dependency_failure: OnDependencyFailure
     required_tags: list[str]

@@ -12,6 +12,7 @@ from adapters.a2a import translate, wire
 from adapters.a2a.remote.answers import OURS
 from core.caller import SYSTEM_PRINCIPAL
 from core.tasks.task import Message, Part, Task
+from core.trace import carried, of_extras
 
 HOPS: Final = OURS + "hops"
 """Member of a message's metadata: how many hubs have handed the work on."""
@@ -67,7 +68,7 @@ def send_params(
         "messageId": message_id,
         "role": "ROLE_USER",
         "parts": translate.parts_of(parts),
-        "metadata": {**metadata, HOPS: hops},
+        "metadata": {**metadata, **carried(of_extras(task.extras)), HOPS: hops},
     }
     if context_id is not None:
         message_["contextId"] = context_id

@@ -25,6 +25,7 @@ from core.relaying import Item, Said
 from core.tasks.claim import GiveBack
 from core.tasks.lease import RenewLease, renew_waiting
 from core.tasks.task import Claimed
+from core.trace import of_extras
 from schemas.vocabulary import DelegationState, InputKind, TaskState
 
 CANCELLED: Final = "task_already_cancelled"
@@ -39,6 +40,7 @@ class Errand:
 
     def __init__(self, peer: Peer, claimed: Claimed, pace: Pace) -> None:
         self.held = GiveBack(claimed.task.id, claimed.lease_id)
+        self.trace = of_extras(claimed.task.extras)
         self.ended = False
         """Whether the lease is spent, or somebody else's: there is nothing to give back."""
         self._peer = peer

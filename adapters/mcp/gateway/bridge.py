@@ -18,6 +18,7 @@ from adapters.mcp.gateway.parking import Parked, Parking
 from adapters.mcp.upstream import Message, NeedsAuth, RpcError, TimedOut, UpstreamError
 from core.gateway import policy
 from core.mcp.words import Era
+from core.trace import TRACEPARENT, carried, valid, within
 
 MOST_ROUNDS: Final = 10
 """How often a server may ask in results, for one request of a client of sessions."""
@@ -95,11 +96,13 @@ class Bridge:
         async def heard(message: Message) -> Mapping[str, Any] | None:
             return await _heard(call, message)
 
-        sent = _enveloped(call, params, line.era)
+        sent = enveloped(call, params, line.era)
+        part_of = within(valid((sent.get("_meta") or {}).get(TRACEPARENT)))
         async with line.session(call) as kept, kept.heard_by(heard):
-            reply = await kept.session.request(
-                method, sent, id=call.id, on_message=heard, seconds=seconds, headers=headers
-            )
+            with part_of:
+                reply = await kept.session.request(
+                    method, sent, id=call.id, on_message=heard, seconds=seconds, headers=headers
+                )
         await line.answered()
         return dict(reply.result())
 
@@ -151,7 +154,7 @@ class Bridge:
             return await holder[0].ask(message.method, message.params)
 
         async def work() -> Result:
-            sent = _enveloped(call, given | _meta(params), line.era)
+            sent = enveloped(call, given | _meta(params), line.era)
             async with line.session(call, alone=True) as kept, kept.heard_by(heard):
                 reply = await kept.session.request(method, sent, on_message=heard, seconds=seconds)
             await line.answered()
@@ -206,7 +209,7 @@ def _meta(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"_meta": params["_meta"]} if type(params.get("_meta")) is dict else {}
 
 
-def _enveloped(call: Call, params: Mapping[str, Any], era: Era) -> dict[str, Any]:
+def enveloped(call: Call, params: Mapping[str, Any], era: Era) -> dict[str, Any]:
     """The parameters as they go to the server: what the client says about itself is what the hub has read."""
     given = params.get("_meta")
     kept = {
@@ -214,6 +217,8 @@ def _enveloped(call: Call, params: Mapping[str, Any], era: Era) -> dict[str, Any
         for key, value in (given if type(given) is dict else {}).items()
         if not key.startswith((_RESERVED, "crossdock/"))
     }
+    if TRACEPARENT not in kept:
+        kept |= carried(call.caller.trace)
     if era is Era.MODERN:
         kept[wire.CLIENT_CAPABILITIES] = dict(call.capabilities)
         level = (given or {}).get(_LOG_LEVEL) if call.modern else call.settings.get("logLevel")

@@ -28,6 +28,7 @@ from core.tasks.claim import ClaimTasks, claim_waiting
 from core.tasks.lease import RenewLease, renew
 from core.tasks.report import CompleteTask, FailTask, ReportedError, complete, fail
 from core.tasks.task import Claimed
+from core.trace import of_extras
 from schemas.vocabulary import CallState
 
 LOOK_SECONDS: Final = 2.0
@@ -117,7 +118,13 @@ class ToolAgents:
         Raises:
             McpError, HubError: it returns nothing.
         """
-        caller = replace(agent.caller, face="mcp", task_id=held.task.id, lease_id=held.lease_id)
+        caller = replace(
+            agent.caller,
+            face="mcp",
+            task_id=held.task.id,
+            lease_id=held.lease_id,
+            trace=of_extras(held.task.extras),
+        )
         if await self.desk.platform.read(caller, may_have_called, held.task.id):
             details = {"code": "BAD_GATEWAY", "details": {"reason_code": "unknown"}}
             raise McpError(

@@ -189,13 +189,16 @@ class AgentSession:
                 )
         return refused
 
-    async def prompt(self, blocks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Do a turn; what the agent says on the way goes to the listener.
+    async def prompt(
+        self, blocks: Sequence[Mapping[str, Any]], meta: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Do a turn; what the agent says on the way goes to the listener. `meta` travels along.
 
         Raises:
             RpcError, AgentGone, NotLoggedIn: it failed.
         """
-        result = await self._logged_in("session/prompt", {"sessionId": self.id, "prompt": list(blocks)}, None)
+        params = {"sessionId": self.id, "prompt": list(blocks), **({"_meta": dict(meta)} if meta else {})}
+        result = await self._logged_in("session/prompt", params, None)
         return result if isinstance(result, Mapping) else {}
 
     async def cancel(self) -> None:

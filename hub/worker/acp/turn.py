@@ -130,7 +130,9 @@ class Turn:
     async def _answer(
         self, prompt: Sequence[blocks.Block], posting: "asyncio.Task[None]"
     ) -> Mapping[str, Any]:
-        prompting = asyncio.create_task(self.session.prompt(prompt), name="a prompt")
+        trace = self.claim.raw.get("traceparent")
+        meta = {} if trace is None else {"traceparent": trace}
+        prompting = asyncio.create_task(self.session.prompt(prompt, meta), name="a prompt")
         try:
             while not prompting.done():
                 await asyncio.wait(

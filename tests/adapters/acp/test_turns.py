@@ -181,3 +181,12 @@ async def test_a_prompt_under_the_same_key_is_one_turn(
         assert (await editor.settled(turn))["stopReason"] == "end_turn"
         assert editor.text() == "Once."
         assert await worker.nothing()
+
+
+async def test_a_trace_that_a_prompt_names_goes_with_its_turn(editor: Editor, worker: Worker) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    turn = editor.prompt(await editor.new(), "Go.", _meta={"traceparent": trace})
+    held = await worker.take()
+    assert held.task["traceparent"] == trace
+    await held.complete()
+    await editor.settled(turn)

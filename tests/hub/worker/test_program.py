@@ -289,3 +289,11 @@ async def test_a_stopped_worker_kills_at_once(fake: FakeHub) -> None:
     async with asyncio.timeout(5):
         await asyncio.gather(working, return_exceptions=True)
     await _gone([int(fake.said(task_id)[0])])
+
+
+async def test_a_command_finds_the_trace_of_its_task_where_opentelemetry_looks(fake: FakeHub) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    done = await _done(fake, _shell('printf %s "$TRACEPARENT"'), traceparent=trace)
+    assert done["output"] == trace
+    without = await _done(fake, _shell('printf %s "${TRACEPARENT-none}"'))
+    assert without["output"] == "none"
