@@ -9,16 +9,19 @@ from core.bootstrap import DEFAULT_TENANT
 from core.caller import SYSTEM
 from core.store import Statement, Tx, open_store
 from core.store import tables as t
+from core.store.tables import records
 from hub.api import rendering
 from schemas.vocabulary import Scope
 from tests.hub.api.hub import UNLIKELY, Hub, running
 
+_FLOOR = Statement(sa.insert(records.event_floor))
 _FORGET = Statement(sa.delete(t.event).where(t.event.c.pos < sa.bindparam("p_pos", type_=sa.BigInteger())))
 
 
 async def forget_before(tx: Tx, pos: int) -> None:
     """What retention does."""
     await tx.run(_FORGET, p_pos=pos)
+    await tx.run(_FLOOR, tenant_id=tx.caller.tenant_id, pos=pos - 1)
 
 
 async def written(hub: Hub, count: int) -> list[int]:
