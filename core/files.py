@@ -6,7 +6,7 @@ nor a file that nobody will ever remove.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -112,7 +112,8 @@ async def receive(
         TooLarge: it is larger than a file may be, or than the tenant's room.
         Unavailable: the storage takes nothing now.
     """
-    begun = await platform.write(caller, begin, None)
+    # Each file gets an id of its own, also in a call that is repeated: that of the first time may be gone.
+    begun = await platform.write(replace(caller, replay_key=None), begin, None)
     try:
         return begun.file_id, await files.keep(begun.file_id, content, begun.most)
     except TooLong as error:

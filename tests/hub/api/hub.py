@@ -128,7 +128,7 @@ class Stream:
         """Close the connection."""
         self._gone.set()
 
-    async def started(self, seconds: float = 10.0) -> int:
+    async def started(self, seconds: float = 30.0) -> int:
         """The status, once the answer has begun."""
         async with asyncio.timeout(seconds):
             while not self.status:
@@ -136,7 +136,7 @@ class Stream:
                 await self._more.wait()
         return self.status
 
-    async def until(self, text: str, seconds: float = 10.0) -> str:
+    async def until(self, text: str, seconds: float = 30.0) -> str:
         """All that was read, once `text` is in it."""
         async with asyncio.timeout(seconds):
             while text not in self.text:
@@ -144,7 +144,7 @@ class Stream:
                 await self._more.wait()
         return self.text
 
-    async def end(self, seconds: float = 10.0) -> str:
+    async def end(self, seconds: float = 30.0) -> str:
         """All that was read, once the hub has ended the answer."""
         async with asyncio.timeout(seconds):
             while not self.ended:
